@@ -1,0 +1,268 @@
+"""The command line: one command per stage, and the commands around them.
+
+Nothing heavy is imported here: every command imports what it runs, so that --help answers at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from seedbed.errors import UserError
+
+if TYPE_CHECKING:
+    from seedbed.stages.context import Context
+
+app = typer.Typer(
+    name="seedbed",
+    help="A tracked testbed for saliency-guided weakly supervised semantic segmentation.",
+    epilog="First steps: seedbed data sample && dvc repro, then open reports/index.html.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+data_app = typer.Typer(help="Make, bring in and check the data in data/.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+ParamsFile = Annotated[Path, typer.Option("--params", help="Parameter file.", show_default=True)]
+MethodName = Annotated[str, typer.Option("--method", "-m", help="Method, one of `methods` in params.yaml (cam, eps).")]
+_PARAMS = Path("params.yaml")
+
+
+def _context(params: Path) -> Context:
+    from seedbed.stages.context import Context
+
+    return Context.load(params)
+
+
+@data_app.command("sample")
+def data_sample() -> None:
+    """Write the embedded sample data set to data/ (about 2 MB, a few seconds).
+
+    It is synthetic and always the same, byte for byte. A data/ with other content is never touched.
+
+    Example: `seedbed data sample`
+    """
+    from seedbed.stages.data import make_sample
+
+    make_sample(Path())
+
+
+@data_app.command("use")
+def data_use(source: Annotated[Path, typer.Argument(help="Folder with VOCdevkit/ and the saliency sets.")]) -> None:
+    """Make a folder of real data the project's data/, and update data.dvc.
+
+    Files are hard-linked where the file system can, else copied after a look at the free space.
+
+    Example: `seedbed data use /datasets/voc`
+    """
+    from seedbed.stages.data import use
+
+    use(source, Path())
+
+
+@data_app.command("check")
+def data_check(params: ParamsFile = _PARAMS) -> None:
+    """Open every file of data/ and report what is wrong; exit status 2 when the data are unusable.
+
+    The report goes to reports/data/check.json, its summary to reports/metrics/check-data.json.
+
+    Example: `seedbed data check`
+    """
+    from seedbed.stages.data import check
+
+    check(_context(params))
+
+
+@app.command("train-saliency")
+def train_saliency(params: ParamsFile = _PARAMS) -> None:
+    """Train the saliency network on data.saliency_train. A killed run continues where it stopped.
+
+    Example: `seedbed train-saliency`
+    """
+    from seedbed.stages.saliency import train
+
+    train(_context(params))
+
+
+@app.command("evaluate-saliency")
+def evaluate_saliency(params: ParamsFile = _PARAMS) -> None:
+    """Score the saliency source on each of data.saliency_test: MAE, F, S and E measures.
+
+    Example: `seedbed evaluate-saliency`
+    """
+    from seedbed.stages.saliency import evaluate
+
+    evaluate(_context(params))
+
+
+@app.command("predict-saliency")
+def predict_saliency(params: ParamsFile = _PARAMS) -> None:
+    """Write the saliency map of every training and validation image to maps/saliency/.
+
+    Example: `seedbed predict-saliency`
+    """
+    from seedbed.stages.saliency import predict
+
+    predict(_context(params))
+
+
+@app.command("train-localiser")
+def train_localiser(method: MethodName, params: ParamsFile = _PARAMS) -> None:
+    """Train the localiser of a method from image labels. A killed run continues where it stopped.
+
+    Example: `seedbed train-localiser --method eps`
+    """
+    from seedbed.stages.localise import train
+
+    train(_context(params), method)
+
+
+@app.command("seeds")
+def seeds(method: MethodName, params: ParamsFile = _PARAMS) -> None:
+    """Compute multi-scale class maps of every training image into maps/seeds/METHOD/.
+
+    Example: `seedbed seeds --method eps`
+    """
+    from seedbed.stages.localise import seeds as run
+
+    run(_context(params), method)
+
+
+@app.command("study")
+def study(method: MethodName, params: ParamsFile = _PARAMS) -> None:
+    """Sweep all fusion thresholds exactly, tune thresholds and CRF on study.tune_images labelled images.
+
+    Example: `seedbed study --method eps`
+    """
+    from seedbed.stages.pseudo import study as run
+
+    run(_context(params), method)
+
+
+@app.command("pseudo")
+def pseudo(method: MethodName, params: ParamsFile = _PARAMS) -> None:
+    """Fuse class maps and saliency into pseudo-labels, and score them where masks exist.
+
+    Example: `seedbed pseudo --method eps`
+    """
+    from seedbed.stages.pseudo import pseudo as run
+
+    run(_context(params), method)
+
+
+@app.command("train-segmenter")
+def train_segmenter(method: MethodName, params: ParamsFile = _PARAMS) -> None:
+    """Train DeepLab on the pseudo-labels of a method. A killed run continues where it stopped.
+
+    Example: `seedbed train-segmenter --method eps`
+    """
+    from seedbed.stages.segment import train
+
+    train(_context(params), method)
+
+
+@app.command("evaluate-segmenter")
+def evaluate_segmenter(method: MethodName, params: ParamsFile = _PARAMS) -> None:
+    """Predict the validation images and score them: mIoU with a 95 % interval.
+
+    Example: `seedbed evaluate-segmenter --method eps`
+    """
+    from seedbed.stages.segment import evaluate
+
+    evaluate(_context(params), method)
+
+
+@app.command("compare")
+def compare(params: ParamsFile = _PARAMS) -> None:
+    """Write the comparison page reports/index.html and its machine-readable twin reports/compare.json.
+
+    Example: `seedbed compare`
+    """
+    from seedbed.stages.compare import compare as run
+
+    run(_context(params))
+
+
+@app.command("predict")
+def predict(
+    inputs: Annotated[list[Path], typer.Argument(help="Images, or folders of images.", metavar="IMAGE_OR_FOLDER...")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the masks <name>.png.")],
+    method: MethodName,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(help="weights.safetensors of a segmenter, or its folder [default: models/segmenter/METHOD]."),
+    ] = None,
+    overlay: Annotated[bool, typer.Option("--overlay", help="Also write <name>-overlay.jpg.")] = False,
+    batch: Annotated[int, typer.Option(help="Images per forward pass.", min=1)] = 8,
+    params: ParamsFile = _PARAMS,
+) -> None:
+    """Segment photographs: palette PNGs of the images' size, ids in the order of data.classes, 0 = background.
+
+    Example: `seedbed predict --method eps --out masks photos/`
+    """
+    from seedbed.stages.predict import predict_photographs
+
+    predict_photographs(_context(params), method, inputs, out, checkpoint, overlay, batch)
+
+
+@app.command("track")
+def track() -> None:
+    """Show which MLflow run made what is on disk, and re-create runs that this MLflow store has never seen.
+
+    The store is MLFLOW_TRACKING_URI, else mlflow.db beside params.yaml.
+
+    Example: `seedbed track`
+    """
+    from seedbed.stages.compare import track as run
+
+    run(Path())
+
+
+@app.command("list")
+def list_entries() -> None:
+    """List the methods, saliency sources, fusion rules, segmenters and backbones that parameters can name.
+
+    Example: `seedbed list`
+    """
+    from seedbed.stages.registries import show
+
+    show()
+
+
+@app.command("where")
+def where() -> None:
+    """Say where the comparison page is, how to open the MLflow UI, and what to try next.
+
+    Example: `seedbed where`
+    """
+    from seedbed.stages.compare import where as run
+
+    run(Path())
+
+
+def main() -> None:
+    """Run the command line; a UserError becomes its message and exit status 2, without a traceback."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    # A stage's own output must not drown in other libraries' notes.
+    for noisy in ("alembic", "mlflow", "urllib3", "timm", "matplotlib", "PIL", "accelerate", "fontTools"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+    try:
+        app()
+    except UserError as error:
+        typer.secho(f"seedbed: {error}", err=True, fg=typer.colors.RED)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.secho("seedbed: interrupted; what was complete is kept", err=True)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Dense CRF: labels and probabilities refined along the edges of the image."""

@@ -1,0 +1,1 @@
+"""Data sets on disk: readers, image labels, the embedded sample, checks, augmentation."""

@@ -1,0 +1,1 @@
+"""Scores: confusion matrices, mIoU in its variants, bootstrap intervals, saliency measures."""

@@ -1,0 +1,1 @@
+"""Networks: backbones behind one interface, and the heads of localisers, saliency networks and segmenters."""

@@ -1,0 +1,298 @@
+"""Validated parameters: what stands in `params.yaml`, with types, ranges, defaults and meanings.
+
+Every block belongs to one kind of stage, so that DVC reruns a stage only when its own block changes. Unknown names and
+values out of range are refused with the nearest valid name. Whether a method, a backbone or a rule of a given name
+exists is known to the registries above this module; they are asked when a stage resolves its parameters
+(`seedbed.stages`).
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from seedbed.errors import UserError
+
+Scalar = bool | int | float | str | None
+Device = Literal["auto", "cpu", "cuda"]
+Precision = Literal["fp32", "bf16"]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class Block(BaseModel):
+    """A block of parameters: frozen, and strict about names."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataParams(Block):
+    """What lies in `data/`."""
+
+    name: str = Field("sample", description="name of the data set, printed at every number measured on it")
+    voc: str = Field("VOCdevkit/VOC2012", description="folder in data/ with JPEGImages, masks and ImageSets")
+    masks: str = Field("SegmentationClassAug", description="folder of the index masks, inside `voc`")
+    train: str = Field("train_aug", description="image list (without .txt) of the training images")
+    val: str = Field("val", description="image list of the validation images")
+    classes: Literal["voc", "coco"] | list[str] = Field(
+        "voc", description="object classes in id order, without background"
+    )
+    labels: Literal["auto", "json", "npy", "xml", "masks"] = Field(
+        "auto", description="where image labels come from; auto takes the first that exists, in this order"
+    )
+    saliency_train: str | None = Field(
+        "DUTS-TR", description="folder in data/ with Images and Masks to train saliency on"
+    )
+    saliency_test: list[str] = Field(default_factory=lambda: ["DUTS-TE"], description="folders of saliency test sets")
+
+
+class AugmentParams(Block):
+    """Random resize, flip, colour jitter and crop of a training image."""
+
+    resize: Literal["long-side", "factor"] = Field(
+        "long-side", description="draw the long side in pixels, or a factor on the image's own size"
+    )
+    low: Positive = Field(256, description="smallest long side (pixels) or factor")
+    high: Positive = Field(512, description="largest long side (pixels) or factor")
+    crop: Count = Field(448, description="side of the square crop, pixels")
+    flip: Fraction = Field(0.5, description="probability of a horizontal flip")
+    brightness: Fraction = Field(0.3, description="colour jitter, as in torchvision")
+    contrast: Fraction = Field(0.3, description="colour jitter, as in torchvision")
+    saturation: Fraction = Field(0.3, description="colour jitter, as in torchvision")
+    hue: Annotated[float, Field(ge=0, le=0.5)] = Field(0.1, description="colour jitter, as in torchvision")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.low > self.high:
+            raise ValueError(f"low ({self.low}) must not exceed high ({self.high})")
+        return self
+
+
+class TrainParams(Block):
+    """The training loop: steps, optimiser, schedule, precision."""
+
+    steps: Count = Field(1000, description="optimiser steps")
+    batch: Count = Field(16, description="images per step and process")
+    optimizer: Literal["sgd", "adamw"] = Field("sgd", description="optimiser")
+    lr: Positive = Field(0.01, description="learning rate of the backbone at the first step")
+    head_lr_factor: Positive = Field(10.0, description="learning rate of new layers = lr x this")
+    weight_decay: Annotated[float, Field(ge=0)] = Field(
+        5e-4, description="weight decay of weights (never of biases or norms)"
+    )
+    momentum: Annotated[float, Field(ge=0, lt=1)] = Field(0.9, description="momentum of sgd (EPS as published: 0.0005)")
+    power: Positive = Field(0.9, description="poly schedule: lr x (1 - step/steps)^power")
+    warmup: Annotated[int, Field(ge=0)] = Field(0, description="steps of linear warm-up")
+    clip_norm: Positive | None = Field(None, description="clip the gradient to this norm; null = off")
+    precision: Precision = Field("fp32", description="fp32, or bf16 autocast")
+    channels_last: bool = Field(
+        True, description="memory format of images and weights; changes speed, not results' meaning"
+    )
+    checkpoint_every: Count = Field(
+        200, description="steps between checkpoints; a killed run continues from the last one"
+    )
+    log_every: Count = Field(20, description="steps between points of the loss curves")
+
+
+class SaliencyParams(Block):
+    """The saliency maps: where they come from, and the network that makes them."""
+
+    source: str = Field("fpn", description="saliency source: fpn (trained here) or folder (ready-made maps)")
+    folder: str | None = Field(None, description="source folder: where the <id>.png lie, relative to data/")
+    backbone: str = Field("mobilenet_v2", description="encoder of the fpn")
+    weights: str | None = Field(None, description="file with the encoder's initial weights")
+    channels: Count = Field(64, description="channels of the decoder")
+    size: Count = Field(256, description="long side of the network input at prediction, pixels")
+    flip: bool = Field(True, description="average the prediction with that of the mirrored image")
+    batch: Count = Field(8, description="images per forward pass at prediction")
+    augment: AugmentParams = AugmentParams(low=224, high=320, crop=256)
+    train: TrainParams = TrainParams(optimizer="adamw", lr=1e-4, weight_decay=1e-4)
+
+
+class LocaliserParams(Block):
+    """The classification network of one method, whose class activation maps become seeds."""
+
+    backbone: str = Field("resnet38d", description="resnet38d, or any torchvision or timm backbone")
+    weights: str | None = Field(None, description="file with the backbone's initial weights")
+    output_stride: Literal[8, 16, 32] = Field(8, description="stride of the class maps")
+    batchnorm: Literal["train", "frozen"] = Field(
+        "frozen", description="frozen: running statistics used, never updated"
+    )
+    freeze_stem: bool = Field(
+        False, description="do not train the first blocks that the published recipe of the backbone fixes"
+    )
+    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="channel dropout before the classifier")
+    options: dict[str, Scalar] = Field(default_factory=dict, description="options of the method itself (EPS: tau, lam)")
+    augment: AugmentParams = AugmentParams()
+    train: TrainParams = TrainParams()
+
+
+class SeedsParams(Block):
+    """Multi-scale inference of class maps."""
+
+    scales: list[Positive] = Field(
+        default_factory=lambda: [0.5, 1.0, 1.5, 2.0], min_length=1, description="input scales"
+    )
+    flip: bool = Field(True, description="each scale mirrored too")
+    long_side: Count | None = Field(None, description="long side of scale 1, pixels; null = the image's own size")
+    batch: Count = Field(8, description="images per forward pass")
+    precision: Precision = Field("fp32", description="fp32, or bf16 autocast")
+    shard: Count = Field(256, description="images per shard of the map store")
+
+
+class CrfParams(Block):
+    """Dense CRF on labels: pairwise potentials of pydensecrf, unary from labels."""
+
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = Field(
+        0.7, description="probability that a given label is right"
+    )
+    iterations: Annotated[int, Field(ge=1, le=50)] = Field(10, description="mean-field iterations")
+    gaussian_xy: Positive = Field(3.0, description="smoothness kernel: standard deviation in pixels")
+    gaussian_weight: Annotated[float, Field(ge=0)] = Field(3.0, description="smoothness kernel: weight")
+    bilateral_xy: Positive = Field(80.0, description="appearance kernel: standard deviation in pixels")
+    bilateral_rgb: Positive = Field(13.0, description="appearance kernel: standard deviation in grey levels (0..255)")
+    bilateral_weight: Annotated[float, Field(ge=0)] = Field(10.0, description="appearance kernel: weight")
+
+
+class FusionParams(Block):
+    """How class maps and saliency become pseudo-labels."""
+
+    rule: str = Field("threshold", description="fusion rule")
+    choose: Literal["published", "study", "given"] = Field(
+        "study", description="parameters of the rule: published, chosen by the study, or those in `values`"
+    )
+    values: dict[str, float] = Field(default_factory=dict, description="parameters of the rule when choose is given")
+    crf: bool = Field(False, description="refine the pseudo-labels by dense CRF")
+
+
+class StudyParams(Block):
+    """The study of thresholds and CRF parameters."""
+
+    rules: list[str] = Field(
+        default_factory=lambda: ["threshold", "saliency-gate"], min_length=1, description="rules swept for every method"
+    )
+    tune_images: Annotated[int, Field(ge=0)] = Field(
+        50,
+        description="labelled training images that choose thresholds; the others report. 0 = published, no mask read",
+    )
+    cam_steps: Annotated[int, Field(ge=2, le=200)] = Field(
+        60, description="CAM thresholds in the exact sweep, evenly in [0, 1)"
+    )
+    saliency_steps: Annotated[int, Field(ge=2, le=64)] = Field(
+        17, description="saliency thresholds in the sweep, evenly in [0, 1)"
+    )
+    trials: Annotated[int, Field(ge=1)] = Field(60, description="Optuna trials of the fusion study")
+    crf_trials: Annotated[int, Field(ge=0)] = Field(12, description="Optuna trials of the CRF study; 0 = none")
+    crf_images: Count = Field(24, description="images of the tune split that CRF trials are scored on")
+
+
+class SegmenterParams(Block):
+    """DeepLab trained on the pseudo-labels, the same for every method."""
+
+    head: Literal["largefov", "aspp", "v3plus"] = Field("largefov", description="DeepLab v1, v2 or v3+")
+    backbone: str = Field("mobilenet_v2", description="any backbone")
+    weights: str | None = Field(None, description="file with the backbone's initial weights")
+    output_stride: Literal[8, 16, 32] = Field(16, description="stride of the backbone")
+    channels: Count = Field(256, description="channels of the head")
+    batchnorm: Literal["train", "frozen"] = Field("train", description="frozen: running statistics used, never updated")
+    augment: AugmentParams = AugmentParams(resize="factor", low=0.5, high=1.5, crop=321)
+    train: TrainParams = TrainParams(lr=2.5e-4)
+
+
+class EvaluateParams(Block):
+    """Evaluation of segmenters, and the intervals at every number."""
+
+    scales: list[Positive] = Field(default_factory=lambda: [1.0], min_length=1, description="input scales")
+    flip: bool = Field(False, description="average with the mirrored image")
+    crf: bool = Field(False, description="refine predictions by dense CRF")
+    batch: Count = Field(8, description="images per forward pass")
+    bootstrap: Annotated[int, Field(ge=100)] = Field(1000, description="bootstrap samples behind each 95 % interval")
+
+
+class Params(Block):
+    """All parameters of one experiment: the content of params.yaml."""
+
+    seed: Annotated[int, Field(ge=0)] = Field(0, description="seed of every random choice")
+    device: Device = Field("auto", description="auto = CUDA where there is one, else the CPU")
+    workers: Annotated[int, Field(ge=0)] = Field(0, description="data loader processes; results do not depend on it")
+    jobs: Annotated[int, Field(ge=0)] = Field(0, description="processes for CRF and checks; 0 = one per core")
+    methods: list[str] = Field(default_factory=lambda: ["cam", "eps"], min_length=1, description="methods to compare")
+    data: DataParams = DataParams()
+    saliency: SaliencyParams = SaliencyParams()
+    localiser: dict[str, LocaliserParams] = Field(default_factory=dict, description="one block per method")
+    seeds: SeedsParams = SeedsParams()
+    fusion: dict[str, FusionParams] = Field(default_factory=dict, description="one block per method")
+    crf: CrfParams = CrfParams()
+    study: StudyParams = StudyParams()
+    segmenter: SegmenterParams = SegmenterParams()
+    evaluate: EvaluateParams = EvaluateParams()
+
+    @model_validator(mode="after")
+    def _methods_have_blocks(self) -> Self:
+        for method in self.methods:
+            for name, block in (("localiser", self.localiser), ("fusion", self.fusion)):
+                if method not in block:
+                    raise ValueError(f"method '{method}' has no block {name}.{method}")
+        return self
+
+
+def load_params(path: Path = Path("params.yaml")) -> Params:
+    """Read and check a parameter file. Raises UserError naming the parameter and the nearest valid name."""
+    try:
+        raw = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise UserError(f"parameter file {path} does not exist", "cp profiles/sample.yaml params.yaml") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not valid YAML: {error}") from None
+    return check_params(raw, str(path))
+
+
+def check_params(raw: Any, where: str = "params.yaml") -> Params:
+    """Validate `raw` (the mapping a parameter file holds). Raises UserError listing every finding."""
+    if not isinstance(raw, dict):
+        raise UserError(f"{where} must hold a mapping of parameters, not {type(raw).__name__}")
+    try:
+        return Params.model_validate(raw)
+    except ValidationError as error:
+        findings = describe_findings(error, Params)
+        raise UserError(
+            f"{where}: " + "; ".join(findings), f"edit {where} (docs/parameters.md lists every name)"
+        ) from None
+
+
+def describe_findings(error: ValidationError, model: type[BaseModel]) -> list[str]:
+    """Return one sentence per finding of pydantic, unknown names with the nearest valid one."""
+    sentences = []
+    for finding in error.errors():
+        location = tuple(
+            part for part in finding["loc"] if not (isinstance(part, str) and part.startswith(("list[", "literal[")))
+        )
+        name = ".".join(str(part) for part in location)
+        if finding["type"] == "extra_forbidden":
+            known = _field_names(model, location[:-1])
+            near = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
+            sentences.append(
+                f"unknown parameter '{name}'"
+                + (f"; did you mean '{near[0]}'?" if near else f" (known: {', '.join(known)})")
+            )
+        else:
+            message = finding["msg"].removeprefix("Value error, ")
+            given = f" (given: {finding['input']!r})" if isinstance(finding["input"], int | float | str) else ""
+            sentences.append(f"{name}: {message}{given}" if name else message)
+    return sentences
+
+
+def _field_names(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
+    """Return the parameter names of the block at `location` below `model`."""
+    for part in location:
+        field = model.model_fields.get(str(part))
+        if field is None:  # a method's name inside a dict of blocks
+            continue
+        for candidate in (field.annotation, *get_args(field.annotation)):
+            if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+                model = candidate
+    return sorted(model.model_fields)

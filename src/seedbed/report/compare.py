@@ -1,0 +1,105 @@
+"""Compare methods: paired differences on the same images, under each method's own rule and under the same rule.
+
+`reports/compare.json` is the machine-readable form (all scores are fractions)::
+
+    {"data": str, "seed": int, "baseline": "cam" | null,
+     "methods": {<method>: {
+        "pseudo": MEASURED, "val": MEASURED,
+        "against_cam": {"pseudo": DIFFERENCE, "val": DIFFERENCE}}},   # not for cam itself
+     "same_rule": {<rule>: {<method>: {<point>: {
+        "values": {...}, "miou": float, "interval": [low, high], "images": int, "against_cam": DIFFERENCE}}}},
+     "saliency": {<test set>: {"images": int, "mae": float, ...}}}
+
+MEASURED is what the stage wrote: `miou`, `interval`, `split`, `images`, `variant`, `variants`, `per_class`,
+`precision`, `recall`, `coverage`, `rule`, `values`, `choose`, `crf` and more.
+DIFFERENCE is {"difference": float, "interval": [low, high]}: the method's mIoU minus that of plain CAM, with its 95 %
+paired bootstrap interval. <point> is a setting of seedbed.study.protocol.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from seedbed.evaluate.bootstrap import paired
+from seedbed.files import write_text
+from seedbed.params import Params
+from seedbed.report.results import BASELINE, PARTS, Json, Results, surface
+
+
+def compare(results: Results, params: Params) -> Json:
+    """Return the content of compare.json (see the module)."""
+    baseline = BASELINE if BASELINE in results.methods else None
+    methods: dict[str, Json] = {}
+    for method in results.methods:
+        methods[method] = {part: results.measured[part][method].metrics for part in PARTS}
+        if baseline and method != baseline:
+            methods[method]["against_cam"] = {
+                part: _difference(
+                    results.measured[part][method].confusions, results.measured[part][baseline].confusions, params
+                )
+                for part in PARTS
+            }
+    return {
+        "data": params.data.name,
+        "seed": params.seed,
+        "baseline": baseline,
+        "methods": methods,
+        "same_rule": _same_rule(results, params, baseline),
+        "saliency": results.saliency["sets"],
+    }
+
+
+def _same_rule(results: Results, params: Params, baseline: str | None) -> Json:
+    """Return rule -> method -> point -> score on the report split, and its difference to the baseline there."""
+    table: Json = {rule: {} for rule in params.study.rules}
+    for rule, method in itertools.product(params.study.rules, results.methods):
+        study, reference = results.studies[method], results.points.get(baseline or "", {}).get(rule, {})
+        entry = table[rule].setdefault(method, {})
+        for point, confusions in results.points[method].get(rule, {}).items():
+            found = study["rules"][rule]["points"][point]
+            entry[point] = {
+                "values": found["values"],
+                "miou": found["miou"]["report"],
+                "interval": found["interval"],
+                "images": study["protocol"]["images"]["report"],
+            }
+            if method != baseline and point in reference:
+                entry[point]["against_cam"] = _difference(confusions, reference[point], params)
+    return table
+
+
+def _difference(first: np.ndarray, second: np.ndarray, params: Params) -> Json:
+    difference, low, high = paired(first, second, samples=params.evaluate.bootstrap, seed=params.seed)
+    return {"difference": difference, "interval": [low, high]}
+
+
+def write_plots(folder: Path, results: Results) -> None:
+    """Write the tables behind `dvc plots`.
+
+    `<rule>/<method>.csv` (threshold, miou) of rules with one threshold; `per-class/<method>-<part>.csv` (class, iou).
+    """
+    for method in results.methods:
+        for rule in results.studies[method]["rules"]:
+            swept = surface(results.studies[method], rule)
+            if swept is not None and swept[1].ndim == 1:
+                rows = zip(swept[0][0], swept[1].tolist(), strict=True)
+                _write_csv(folder / rule / f"{method}.csv", ("threshold", "miou"), rows)
+        for part in PARTS:
+            per_class = results.measured[part][method].metrics["per_class"]
+            classes = ((name, iou) for name, iou in per_class.items() if iou is not None)
+            _write_csv(folder / "per-class" / f"{method}-{part}.csv", ("class", "iou"), classes)
+
+
+def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    write_text(path, stream.getvalue())

@@ -1,0 +1,182 @@
+"""The figures of the comparison page, each a function from numbers to inline SVG.
+
+IoU and mIoU come in as fractions and are drawn in percent. `tint` names the colour of a method (templates/style.css).
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import matplotlib
+import numpy as np
+from markupsafe import Markup
+from PIL import Image
+
+from seedbed.report.svg import WIDTH, Panel
+
+POINT_SHAPES = {"published": "square", "chosen": "dot", "oracle": "diamond"}
+"""How the named settings of a fusion rule are marked in the curves and maps."""
+
+Interval = tuple[float, float]
+Band = tuple[tuple[float, float], tuple[float, float]]
+"""Lower and upper (CAM, saliency) thresholds of a setting; equal where it leaves no pixel ignored."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of an interval chart; value and interval are fractions."""
+
+    label: str
+    tint: str
+    value: float
+    interval: Interval
+
+
+@dataclass(frozen=True)
+class Series:
+    """One method's numbers for a chart: `ys` over `xs`, and marked points by name as (x, y)."""
+
+    label: str
+    tint: str
+    xs: Sequence[float]
+    ys: Sequence[float]
+    points: Mapping[str, tuple[float, float]]
+
+
+def interval_chart(rows: Sequence[Row], axis: str, zero: bool = False) -> Markup:
+    """Draw values as dots with their intervals; with `zero` the range includes 0, drawn as a line (for differences)."""
+    lows = [100 * row.interval[0] for row in rows] + ([0.0] if zero else [])
+    highs = [100 * row.interval[1] for row in rows] + ([0.0] if zero else [])
+    pad = max(1.0, 0.08 * (max(highs) - min(lows)))
+    height = 34 * len(rows) + 52
+    panel = Panel(x=(min(lows) - pad, max(highs) + pad), y=(0, len(rows)), height=height, margins=(84, 52, 6, 42))
+    panel.x_axis(axis, grid=True)
+    if zero:
+        panel.segment(0, 0, 0, len(rows), "", "zero")
+    for index, row in enumerate(rows):
+        y = len(rows) - index - 0.5
+        low, high = (100 * bound for bound in row.interval)
+        signed = f"{100 * row.value:+.1f}" if zero else f"{100 * row.value:.1f}"
+        text = signed.replace("-", "\N{MINUS SIGN}")
+        panel.text(76, panel.to_y(y) + 4, row.label, "row-label", "end")
+        panel.segment(low, y, high, y, row.tint)
+        panel.marker("dot", 100 * row.value, y, row.tint, f"{row.label}: {text} [{low:.1f}, {high:.1f}]")
+        panel.text(WIDTH - 4, panel.to_y(y) + 4, text, "value-label", "end")
+    spoken = ", ".join(f"{row.label} {100 * row.value:.1f}" for row in rows)
+    return panel.render(f"{axis}: {spoken}")
+
+
+def class_bars(classes: Sequence[str], series: Sequence[tuple[str, str, Sequence[float]]], axis: str) -> Markup:
+    """Draw the IoU of each class, one bar per method; `series` holds (label, tint, IoU per class, NaN = absent)."""
+    thickness = 9.0 if len(series) < 4 else 6.0
+    band = thickness * len(series) + 9
+    left = 12 + min(110, max(6 * len(name) for name in classes))
+    panel = Panel(x=(0, 100), y=(0, 1), height=round(band * len(classes)) + 50, margins=(left, 14, 6, 44))
+    panel.x_axis(axis, count=5, grid=True)
+    for index, name in enumerate(classes):
+        top = 6 + index * band + 4
+        panel.text(left - 7, top + thickness * len(series) / 2 + 4, name, "row-label", "end")
+        for place, (label, tint, values) in enumerate(series):
+            if math.isfinite(values[index]):
+                value = 100 * values[index]
+                panel.bar(value, top + place * thickness, thickness - 1, tint, f"{label}, {name}: {value:.1f}")
+    mean = ", ".join(f"{label} {100 * float(np.nanmean(values)):.1f} on average" for label, _, values in series)
+    return panel.render(f"{axis} of {len(classes)} classes: {mean}")
+
+
+def threshold_curves(series: Sequence[Series], axis: str = "CAM threshold") -> Markup:
+    """Draw mIoU over the threshold, one line per method, with its marked points."""
+    top = 100 * max(max(one.ys) for one in series)
+    panel = Panel(x=(0, 1), y=(0, 10 * math.ceil(min(top + 4, 100) / 10)), height=300)
+    panel.y_axis("mIoU, %")
+    panel.x_axis(axis)
+    for one in series:
+        panel.line(one.xs, [100 * y for y in one.ys], one.tint)
+    for one in series:
+        for name, (x, y) in one.points.items():
+            panel.marker(POINT_SHAPES[name], x, 100 * y, one.tint, f"{one.label}, {name}: {100 * y:.1f} at {x:.3g}")
+    spoken = "; ".join(
+        f"{one.label} peaks at {100 * max(one.ys):.1f} near {one.xs[int(np.argmax(one.ys))]:.2f}" for one in series
+    )
+    return panel.render(f"mIoU over the {axis}: {spoken}")
+
+
+def heat_map(
+    surface: np.ndarray,
+    axes: tuple[Sequence[float], Sequence[float]],
+    label: str,
+    limits: Interval,
+    points: Mapping[str, Band],
+) -> Markup:
+    """Draw mIoU [X,Y] over the thresholds `axes` (evenly spaced): CAM to the right, saliency upwards.
+
+    `limits` are the fractions at both ends of the colour scale, equal for all methods so that maps can be compared. A
+    point with an ignore band is a line from the lower to the upper thresholds, with its marker at the upper end.
+    """
+    x, y = (_cell_range(axis) for axis in axes)
+    panel = Panel(x=x, y=y, height=300)
+    panel.picture(_cells(surface.T, limits))
+    panel.y_axis("saliency threshold", grid=False)
+    panel.x_axis("CAM threshold")
+    for name, (low, high) in points.items():
+        if low != high:
+            panel.segment(*low, *high, "on-map", "band")
+        panel.marker(POINT_SHAPES[name], *high, "on-map", f"{label}, {name}: CAM {high[0]:.3g}, saliency {high[1]:.3g}")
+    column, row = (int(index) for index in np.unravel_index(np.argmax(surface), surface.shape))
+    best = f"best {100 * surface.max():.1f} at CAM {axes[0][column]:.2f}, saliency {axes[1][row]:.2f}"
+    return panel.render(f"mIoU of {label} over CAM and saliency threshold: {best}")
+
+
+def colour_bar(limits: Interval) -> str:
+    """Return the scale of the heat maps as a PNG data URI, 128 x 1 pixels, from low to high."""
+    return _cells(np.linspace(*limits, 128)[None], limits)
+
+
+def training_curves(steps: Sequence[float], losses: Mapping[str, Sequence[float]], tint: str) -> Markup:
+    """Draw the losses over the steps: the total as a full line, its parts dashed and named at their ends."""
+    highest = max(max(values) for values in losses.values())
+    parts = [name for name in losses if name != "total"] if len(losses) > 1 else []
+    right = 10 + 6 * max((len(name) for name in losses), default=0) if parts else 14
+    panel = Panel(x=(0, max(steps)), y=(0, highest * 1.05 or 1.0), height=200, width=340, margins=(46, right, 12, 40))
+    panel.y_axis("loss", count=4)
+    panel.x_axis("step", count=4)
+    styles = ("line part-0", "line part-1", "line part-2")
+    ends = []
+    for index, name in enumerate(parts):
+        panel.line(steps, losses[name], "", styles[index % len(styles)])
+    for name in [name for name in losses if name not in parts]:
+        panel.line(steps, losses[name], tint)
+    for name in losses if parts else ():
+        ends.append((panel.to_y(losses[name][-1]) + 3.5, name))
+    for y, name in _spread(ends):
+        panel.text(panel.to_x.end + 6, y, name, "tick-label")
+    spoken = ", ".join(f"{name} from {values[0]:.3g} to {values[-1]:.3g}" for name, values in losses.items())
+    return panel.render(f"Training loss over {max(steps):.0f} steps: {spoken}")
+
+
+def _cell_range(axis: Sequence[float]) -> Interval:
+    """Return the range that cells centred on the values of `axis` cover."""
+    half = (axis[-1] - axis[0]) / (len(axis) - 1) / 2
+    return axis[0] - half, axis[-1] + half
+
+
+def _spread(labels: list[tuple[float, str]], gap: float = 12.0) -> list[tuple[float, str]]:
+    """Move labels apart so that none covers another; the order from top to bottom is kept."""
+    placed: list[tuple[float, str]] = []
+    for y, name in sorted(labels, reverse=True):  # from the lowest label upwards, so that none leaves the panel
+        placed.append((min(y, placed[-1][0] - gap) if placed else y, name))
+    return placed
+
+
+def _cells(values: np.ndarray, limits: Interval) -> str:
+    """Return `values` [H,W] (row 0 at the bottom) as a PNG data URI in viridis, one pixel per cell."""
+    low, high = limits
+    level = np.clip((values[::-1] - low) / (high - low or 1.0), 0, 1)
+    colours = matplotlib.colormaps["viridis"](level, bytes=True)[..., :3]
+    stream = io.BytesIO()
+    Image.fromarray(colours).save(stream, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()

@@ -1,0 +1,186 @@
+"""What the comparison is made of: the files of the stages before it, read once and checked against each other."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from seedbed.errors import UserError
+from seedbed.evaluate.confusion import load_confusions
+from seedbed.files import read_json
+from seedbed.params import Params
+from seedbed.paths import Paths
+from seedbed.tracking.record import Record, read_record
+
+BASELINE = "cam"
+"""The method that the others are compared with, where it takes part."""
+
+PARTS = {"pseudo": "pseudo", "val": "evaluate-segmenter"}
+"""The parts of a method that are measured, and their stages: pseudo-labels, and predictions on validation images."""
+
+POINTS = ("published", "chosen", "grid", "oracle")
+"""The settings of a rule that a study reports (seedbed.study.protocol)."""
+
+Json = dict[str, Any]
+Pixels = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where the pictures of the gallery come from, and the names of the classes.
+
+    `classes`: object classes in id order, without background. `image(id)`: RGB uint8 [H,W,3] or a PIL image.
+    `mask(id)`: true ids uint8 [H,W]. `saliency(id)`: uint8 [H,W]. `cams(method, id)`: class maps in 0..1 [K,H,W] and
+    their 0-based classes [K].
+    """
+
+    classes: tuple[str, ...]
+    image: Callable[[str], Pixels | Image.Image]
+    mask: Callable[[str], Pixels]
+    saliency: Callable[[str], Pixels]
+    cams: Callable[[str, str], tuple[npt.NDArray[Any], npt.NDArray[Any]]]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The metrics of one stage of one method, and the matrices [N,K,K+1] of the images `ids` behind them."""
+
+    metrics: Json
+    ids: list[str]
+    confusions: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Losses over the steps of one training stage."""
+
+    stage: str
+    method: str | None
+    steps: list[float]
+    losses: dict[str, list[float]]
+
+
+@dataclass(frozen=True)
+class Results:
+    """All inputs of the comparison.
+
+    `measured[part][method]`; `points[method][rule][point]`: matrices [N,K,K+1] of the report split.
+    """
+
+    methods: list[str]
+    measured: dict[str, dict[str, Measured]]
+    studies: dict[str, Json]
+    points: dict[str, dict[str, dict[str, npt.NDArray[np.int64]]]]
+    saliency: Json
+    data: Json
+    curves: list[Curve] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)
+
+
+def read_results(paths: Paths, params: Params) -> Results:
+    """Read the results of every method of `params`.
+
+    Raises UserError, naming the file and the command that makes it, when one is missing, or when methods were measured
+    on different images.
+    """
+    methods = list(params.methods)
+    measured = {part: {method: _measured(paths, stage, method) for method in methods} for part, stage in PARTS.items()}
+    for part, stage in PARTS.items():
+        _check_same_images(measured[part], stage)
+    studies = {method: read_json(paths.study(method) / "study.json", mend("study", method)) for method in methods}
+    return Results(
+        methods=methods,
+        measured=measured,
+        studies=studies,
+        points={method: _points(paths, method, studies[method]) for method in methods},
+        saliency=read_json(paths.metrics("evaluate-saliency"), mend("evaluate-saliency")),
+        data=read_json(paths.metrics("check-data"), mend("check-data")),
+        curves=_curves(paths, methods),
+        records=sorted(
+            (read_record(path) for path in paths.records.glob("*.json")),
+            key=lambda record: (record.started, record.name),
+        ),
+    )
+
+
+def surface(study: Json, rule: str) -> tuple[list[list[float]], npt.NDArray[np.float64]] | None:
+    """Return the swept values of each axis and the report split's mIoU [X] or [X,Y]; None where nothing was swept."""
+    swept = study["rules"].get(rule, {}).get("surface")
+    if swept is None:
+        return None
+    return [axis["values"] for axis in swept["axes"]], np.array(swept["miou"]["report"], np.float64)
+
+
+def mend(stage: str, method: str | None = None) -> str:
+    """Return the command that makes the outputs of `stage` (for `method`) anew."""
+    if method is None:
+        return f"dvc repro {stage}, or seedbed {stage}"
+    return f"dvc repro {stage}@{method}, or seedbed {stage} --method {method}"
+
+
+def require(path: Path, stage: str, method: str | None = None) -> Path:
+    """Return `path`. Raises UserError with the command that makes it when there is no such file."""
+    if not path.exists():
+        raise UserError(f"{path} does not exist", mend(stage, method))
+    return path
+
+
+def _measured(paths: Paths, stage: str, method: str) -> Measured:
+    file = require(paths.confusion(stage, method), stage, method)
+    metrics = read_json(paths.metrics(stage, method), mend(stage, method))
+    ids, confusions = load_confusions(file)
+    if len(ids) != metrics["images"]:
+        found = f"{paths.metrics(stage, method)} counts {metrics['images']} images, {file} holds {len(ids)}"
+        raise UserError(f"{found}: they come from different runs", mend(stage, method))
+    return Measured(metrics, ids, confusions)
+
+
+def _check_same_images(measured: dict[str, Measured], stage: str) -> None:
+    first, *others = measured
+    for other in others:
+        if measured[other].ids != measured[first].ids:
+            raise UserError(
+                f"{stage}: methods '{first}' and '{other}' were measured on different images",
+                f"dvc repro {stage}@{other}",
+            )
+
+
+def _points(paths: Paths, method: str, study: Json) -> dict[str, dict[str, npt.NDArray[np.int64]]]:
+    folder = paths.study(method)
+    return {
+        rule: {
+            point: load_confusions(require(folder / f"confusion-{rule}-{point}.npz", "study", method))[1]
+            for point in POINTS
+            if rule_study["points"].get(point, {}).get("miou")
+        }
+        for rule, rule_study in study["rules"].items()
+    }
+
+
+def _curves(paths: Paths, methods: list[str]) -> list[Curve]:
+    """Read the training curves there are: ready-made saliency maps and given checkpoints come without."""
+    stages: list[tuple[str, str | None]] = [("train-saliency", None)]
+    stages += [(stage, method) for stage in ("train-localiser", "train-segmenter") for method in methods]
+    return [_curve(path, stage, method) for stage, method in stages if (path := paths.curves(stage, method)).exists()]
+
+
+def _curve(path: Path, stage: str, method: str | None) -> Curve:
+    try:
+        with path.open(newline="") as stream:
+            rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(stream)]
+        columns = {name: [row[name] for row in rows] for name in rows[0]}
+        return Curve(
+            stage,
+            method,
+            columns["step"],
+            {name: values for name, values in columns.items() if name not in ("step", "lr")},
+        )
+    except (ValueError, TypeError, KeyError, IndexError) as error:
+        raise UserError(f"{path} is no table of step, lr and losses ({error!r})", mend(stage, method)) from None

@@ -1,0 +1,109 @@
+"""Multi-scale inference of class maps: scales, mirror images, gating by image labels, normalisation (EPS, section 6).
+
+Published codes run one image, one scale and one orientation per forward pass and upsample the maps of all classes eight
+times. Here images of one size share a pass with their mirror images, and only labelled classes are upsampled, once per
+scale: mirroring and summing commute with the interpolation. The result is the same up to float rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from seedbed.data.augment import normalise, scaled_size
+from seedbed.data.batches import ImageBatch, image_batches
+from seedbed.errors import UserError
+from seedbed.params import SeedsParams
+
+MapFunction = Callable[[Tensor], Tensor]
+_NORMALISATION_EPSILON = 1e-5
+
+
+def merge_scales(maps: Sequence[Tensor], mirrored: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+    """Merge the maps of one image over scales and normalise every class by its maximum.
+
+    maps: one non-negative [K,h,w] per scale, labelled classes only; mirrored: the same of the mirror image (still
+    mirrored), or empty; size: (H, W) of the result. Returns float32 [K,H,W] in 0..1: the sum divided by (spatial
+    maximum + 1e-5).
+    """
+    total = maps[0].new_zeros((maps[0].shape[0], *size), dtype=torch.float32)
+    if not total.numel():  # an image without labels; interpolation refuses zero channels
+        return total
+    for index, scale_maps in enumerate(maps):
+        both = scale_maps.float()
+        if mirrored:
+            both = both + mirrored[index].float().flip(-1)
+        total += nn.functional.interpolate(both[None], size=size, mode="bilinear", align_corners=False)[0]
+    return total / (total.amax(dim=(1, 2), keepdim=True) + _NORMALISATION_EPSILON)
+
+
+class MultiScale:
+    """Class maps of images by one network: `class_maps` turns its raw maps into non-negative maps of the C classes."""
+
+    def __init__(self, network: nn.Module, class_maps: MapFunction, params: SeedsParams, device: torch.device) -> None:
+        self.network = network.to(device).to(memory_format=torch.channels_last).eval()
+        self.class_maps = class_maps
+        self.params = params
+        self.device = device
+
+    @torch.inference_mode()
+    def __call__(self, images: Sequence[Image.Image], classes: Sequence[np.ndarray]) -> list[Tensor]:
+        """Return float32 maps [K_i,H,W] in 0..1 of images of one size; classes[i] [K_i]: their labelled classes."""
+        width, height = images[0].size
+        chosen = [torch.as_tensor(indices, device=self.device) for indices in classes]
+        plain: list[list[Tensor]] = [[] for _ in images]
+        mirrored: list[list[Tensor]] = [[] for _ in images]
+        unit = self.params.long_side / max(width, height) if self.params.long_side else 1.0
+        for scale in self.params.scales:
+            batch = self._network_input(images, scaled_size((width, height), unit * scale))
+            maps = self._forward(torch.cat([batch, batch.flip(-1)]) if self.params.flip else batch)
+            for i, indices in enumerate(chosen):
+                plain[i].append(maps[i, indices])
+                if self.params.flip:
+                    mirrored[i].append(maps[len(images) + i, indices])
+        return [merge_scales(plain[i], mirrored[i], (height, width)) for i in range(len(images))]
+
+    def _network_input(self, images: Sequence[Image.Image], size: tuple[int, int]) -> Tensor:
+        resized = [image.resize(size, Image.Resampling.BICUBIC) for image in images]
+        batch = torch.stack([normalise(image) for image in resized])
+        return batch.to(self.device, memory_format=torch.channels_last)
+
+    def _forward(self, batch: Tensor) -> Tensor:
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.params.precision == "bf16"):
+            maps = self.network(batch)
+        return self.class_maps(maps.float())
+
+
+def infer_seeds(
+    multi_scale: MultiScale, paths: Mapping[str, Path], labels: Mapping[str, np.ndarray]
+) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Yield (id, maps float32 [K,H,W], classes int64 [K]) for every image of `paths`.
+
+    labels: id -> 0/1 vector [C]. Images come grouped by size. An image without any label yields K = 0. Raises UserError
+    when an image has no entry in `labels` or its maps are not finite.
+    """
+    unlabelled = [name for name in paths if name not in labels]
+    if unlabelled:
+        raise UserError(
+            f"image {unlabelled[0]} (and {len(unlabelled) - 1} more) has no image labels", "seedbed data check"
+        )
+    for batch in image_batches(paths, multi_scale.params.batch):
+        yield from _infer_batch(multi_scale, batch, labels)
+
+
+def _infer_batch(
+    multi_scale: MultiScale, batch: ImageBatch, labels: Mapping[str, np.ndarray]
+) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    classes = [np.flatnonzero(labels[name]).astype(np.int64) for name in batch.ids]
+    for name, indices, maps in zip(batch.ids, classes, multi_scale(batch.images, classes), strict=True):
+        if not torch.isfinite(maps).all():
+            raise UserError(
+                f"the class maps of image {name} are not finite: the localiser's weights are broken",
+                "train the localiser again with a smaller learning rate",
+            )
+        yield name, maps.cpu().numpy(), indices

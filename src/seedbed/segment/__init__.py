@@ -1,0 +1,1 @@
+"""The segmenter: DeepLab trained on pseudo-labels, and its predictions."""

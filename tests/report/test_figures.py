@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import base64
+import io
+import xml.etree.ElementTree as ElementTree
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from seedbed.report import figures
+from seedbed.report.svg import Panel, Scale, number
+
+POINTS = {"published": (0.2, 0.3), "chosen": (0.4, 0.5), "oracle": (0.5, 0.5)}
+
+
+def parse(svg):
+    return ElementTree.fromstring(str(svg))
+
+
+def test_a_scale_maps_its_ends_and_ticks_inside():
+    scale = Scale(0, 50, 100, 200)
+    assert (scale(0), scale(50), scale(25)) == (100, 200, 150)
+    assert scale.ticks(5) == [0, 10, 20, 30, 40, 50]
+
+
+def test_tick_labels_are_short_with_a_true_minus():
+    assert [number(value) for value in (0.0, 0.25, -5.0, 1000.0)] == ["0", "0.25", "\N{MINUS SIGN}5", "1000"]
+
+
+def test_names_cannot_break_out_of_the_drawing():
+    panel = Panel(x=(0, 1), y=(0, 1))
+    panel.marker("dot", 0.5, 0.5, "base", "<script>&")
+    drawn = panel.render('a "quoted" <name>')
+    assert "<script>" not in drawn
+    assert parse(drawn).attrib["aria-label"] == 'a "quoted" <name>'
+
+
+def test_interval_chart_has_one_dot_a_row():
+    rows = [figures.Row("CAM", "base", 0.3, (0.25, 0.35)), figures.Row("EPS", "hue-0", 0.5, (0.45, 0.55))]
+    drawn = parse(figures.interval_chart(rows, "mIoU, %"))
+    assert len([part for part in drawn if "marker" in part.get("class", "")]) == 2
+    assert drawn.attrib["aria-label"] == "mIoU, %: CAM 30.0, EPS 50.0"
+
+
+def test_absent_classes_have_no_bar():
+    drawn = parse(figures.class_bars(["sky", "tram"], [("CAM", "base", [0.5, float("nan")])], "IoU, %"))
+    assert len([part for part in drawn if "bar" in part.get("class", "").split()]) == 1
+
+
+def test_threshold_curves_mark_every_point():
+    one = figures.Series("CAM", "base", [0.0, 0.5], [0.1, 0.4], POINTS)
+    drawn = parse(figures.threshold_curves([one]))
+    assert len([part for part in drawn if "marker" in part.get("class", "")]) == 3
+    assert "CAM peaks at 40.0 near 0.50" in drawn.attrib["aria-label"]
+
+
+def test_heat_map_has_one_pixel_a_setting_and_saliency_upwards():
+    surface = np.zeros((3, 2))
+    surface[2, 1] = 0.6  # strongest CAM and saliency threshold: top right
+    drawn = parse(
+        figures.heat_map(surface, ([0, 0.2, 0.4], [0, 0.5]), "EPS", (0.0, 0.6), {"chosen": ((0.1, 0.2), (0.2, 0.5))})
+    )
+    (picture,) = [part for part in drawn if part.tag.endswith("image")]
+    pixels = np.array(Image.open(io.BytesIO(base64.b64decode(picture.attrib["href"].partition(",")[2]))))
+    assert pixels.shape == (2, 3, 3)
+    assert pixels[0, 2].sum() > pixels[1, 0].sum()
+    assert "best 60.0 at CAM 0.40, saliency 0.50" in drawn.attrib["aria-label"]
+
+
+def test_training_curves_name_the_parts_of_the_loss():
+    losses = {"classification": [0.5, 0.2], "saliency": [0.4, 0.19], "total": [0.9, 0.39]}
+    drawn = parse(figures.training_curves([20, 40], losses, "hue-0"))
+    texts = {part.text: float(part.attrib["y"]) for part in drawn if "y" in part.attrib and part.tag.endswith("text")}
+    assert texts["total"] < texts["classification"] < texts["saliency"]
+    assert texts["saliency"] - texts["classification"] >= 12 - 1e-6
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_constant_losses_and_surfaces_can_be_drawn(value):
+    parse(figures.training_curves([20, 40], {"total": [value, value]}, ""))
+    parse(figures.heat_map(np.full((2, 2), value), ([0, 0.5], [0, 0.5]), "CAM", (value, value), {}))

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import json
+import re
+import shutil
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+
+from seedbed.errors import UserError
+from seedbed.files import read_json, write_json
+from seedbed.report import page
+
+FLAGS = (
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--window-size=1280,1000",
+)  # fmt: skip
+CHROMIUM, CHROMEDRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+
+
+@pytest.fixture
+def browser(tmp_path):
+    if not (CHROMIUM and CHROMEDRIVER):
+        pytest.skip("no chromium and chromedriver on this machine: the page was not opened in a browser")
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path / 'profile'}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(CHROMEDRIVER))
+    yield driver
+    driver.quit()
+
+
+def write(workspace):
+    page.write_comparison(workspace.paths, workspace.params, workspace.sources)
+    return workspace.paths.page.read_text()
+
+
+def test_the_page_in_a_browser(workspace, browser):
+    write(workspace)
+    browser.get(workspace.paths.page.as_uri())
+    rows = browser.find_elements(By.CSS_SELECTOR, "#methods tbody tr")
+    assert [row.find_element(By.TAG_NAME, "th").text for row in rows] == ["CAM", "EPS"]
+    broken = "return [...document.images].filter(one => !(one.complete && one.naturalWidth > 0)).map(one => one.alt)"
+    assert browser.execute_script(broken) == []
+    assert browser.execute_script("return document.images.length") > 12 * 7
+    assert browser.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
+    requests = (
+        "return performance.getEntriesByType('resource').map(one => one.name).filter(name => !name.startsWith('data:'))"
+    )
+    assert browser.execute_script(requests) == []
+    browser.find_element(By.CSS_SELECTOR, "#methods th:nth-child(2) button").click()
+    assert browser.find_element(By.CSS_SELECTOR, "#methods tbody th").text == "EPS"
+    assert browser.get_log("browser") == []
+
+
+def test_the_page_says_what_each_number_is(workspace):
+    html = write(workspace)
+    for text in (
+        "train without 8 tuning images, 24 images",
+        "val, 16 images",
+        "chosen by the study",
+        "no CRF",
+        "error-skip",
+    ):
+        assert text in html
+    assert "0123456789abcdef0123456789abcdef" in html
+    assert "http://127.0.0.1:5000/#/runs/" in html
+    assert "not in MLflow: no answer" in html
+    assert workspace.paths.page.stat().st_size < 3_000_000
+
+
+def test_the_twin_is_the_returned_comparison(workspace):
+    comparison = page.write_comparison(workspace.paths, workspace.params, workspace.sources)
+    assert json.loads(workspace.paths.comparison.read_text()) == json.loads(json.dumps(comparison))
+
+
+def test_equal_inputs_give_equal_bytes(workspace):
+    assert write(workspace) == write(workspace)
+
+
+def test_without_tuning_images_there_are_no_curves_and_the_page_says_so(workspace):
+    for method in workspace.methods:
+        path = workspace.paths.study(method) / "study.json"
+        study = read_json(path)
+        study["crf"] = None
+        for rule in study["rules"].values():
+            unmeasured = {"values": rule["points"]["published"]["values"], "miou": None, "interval": None}
+            rule |= {"surface": None, "regret": None, "points": {"published": unmeasured, "chosen": unmeasured}}
+        write_json(path, study)
+    html = write(workspace)
+    assert "Nothing was swept" in html
+    assert "not measured" in html
+    assert "Dense CRF</h3>" not in html
+
+
+@pytest.mark.parametrize("methods", [("cam",), ("eps",), ("cam", "eps", "mcis", "sgan", "jsws", "sodwsss")])
+def test_any_set_of_methods_makes_a_page(make_workspace, methods):
+    html = write(make_workspace(methods))
+    table = re.search(r'<table class="stack" id="methods".*?</table>', html, re.S).group()
+    assert table.count('<th scope="row">') == len(methods)
+    assert table.count("Against CAM</th>") == (2 if "cam" in methods else 0)
+
+
+def test_a_hostile_name_stays_text(workspace):
+    path = workspace.paths.metrics("pseudo", "eps")
+    write_json(path, read_json(path) | {"split": "<script>alert(1)</script>"})
+    assert "<script>alert" not in write(workspace)
+
+
+def test_nothing_is_written_when_something_is_missing(workspace):
+    shutil.rmtree(workspace.paths.predictions("eps"))
+    with pytest.raises(UserError, match="seedbed evaluate-segmenter --method eps"):
+        write(workspace)
+    assert not workspace.paths.page.exists()
+    assert not workspace.paths.comparison.exists()
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({"threshold": 0.25}, "threshold 0.25"),
+        ({"cam_high": 0.3, "cam_low": 0.3, "saliency_high": 0.5, "saliency_low": 0.2}, "cam 0.3, saliency 0.2 to 0.5"),
+        ({"only_low": 1.0}, "only_low 1"),
+    ],
+)
+def test_settings_read_as_ranges(values, text):
+    assert page.settings(values) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(3.21, "3.2 s"), (59.9, "1 min 0 s"), (95, "1 min 35 s"), (7260, "2 h 1 min")]
+)
+def test_durations(seconds, text):
+    assert page.duration(seconds) == text
+
+
+def test_differences_show_their_sign():
+    assert [page.points(value) for value in (0.031, -0.002)] == ["+3.1", "\N{MINUS SIGN}0.2"]
+    assert page.percent(None) == "\N{EN DASH}"
