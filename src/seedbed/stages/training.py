@@ -72,7 +72,7 @@ def run_training(context: Context, training: Training) -> None:
             "images_per_second": result.images_per_second,
             "resumed_from": result.resumed_from,
         }
-        run.finish(result.losses, timings)
+        run.finish({"final": result.losses}, timings)
     discard(checkpoint)
 
 
