@@ -236,6 +236,17 @@ def list_entries() -> None:
     show()
 
 
+@app.command("params")
+def show_params() -> None:
+    """Print every parameter with type, range, default and meaning, as Markdown (docs/parameters.md).
+
+    Example: `seedbed params | less`
+    """
+    from seedbed.stages.reference import parameters_page
+
+    typer.echo(parameters_page(), nl=False)
+
+
 @app.command("where")
 def where() -> None:
     """Say where the comparison page is, how to open the MLflow UI, and what to try next.

@@ -145,7 +145,10 @@ def test_predict(done: Path, tmp_path: Path) -> None:
     result = tiny.seedbed(done, "predict", "-m", "eps", "--out", "masks", "--overlay", str(photographs))
     assert result.returncode == 0, result.stderr
     for name, size in (("wide", (90, 50)), ("tall", (40, 70)), ("grey", (64, 64))):
-        with Image.open(done / "masks" / f"{name}.png") as mask, Image.open(done / "masks" / f"{name}-overlay.jpg") as over:
+        with (
+            Image.open(done / "masks" / f"{name}.png") as mask,
+            Image.open(done / "masks" / f"{name}-overlay.jpg") as over,
+        ):
             assert (mask.size, mask.mode) == (size, "P")
             assert np.asarray(mask).max() <= 5
             assert over.size == size

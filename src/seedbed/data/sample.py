@@ -65,11 +65,15 @@ def write_sample(root: Path, counts: Counts | None = None) -> None:
             fresh.rename(root)
 
 
-def _refuse_other_data(root: Path) -> None:
+def is_sample(root: Path) -> bool:
+    """Return whether the folder `root` holds a sample, as its README says."""
     readme = root / "README.txt"
+    return readme.is_file() and readme.read_text(errors="replace").startswith(_TITLE)
+
+
+def _refuse_other_data(root: Path) -> None:
     empty = not root.exists() or (root.is_dir() and not any(root.iterdir()))
-    sample = readme.is_file() and readme.read_text(errors="replace").startswith(_TITLE)
-    if root.is_symlink() or not (empty or sample):
+    if root.is_symlink() or not (empty or is_sample(root)):
         raise UserError(f"{root} holds other data than the sample; they are left as they are", f"mv {root} ELSEWHERE")
 
 

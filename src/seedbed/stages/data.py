@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 
 from seedbed.data.check import check_data
-from seedbed.data.sample import write_sample
+from seedbed.data.sample import is_sample, write_sample
 from seedbed.data.use import use_data
 from seedbed.errors import UserError
 from seedbed.files import write_json
@@ -17,21 +17,13 @@ _SHOWN = 20
 
 
 def make_sample(root: Path) -> None:
-    """Write the embedded sample to data/ unless it is there. Raises UserError when data/ holds anything else."""
+    """Write the embedded sample to data/, unless it is there. Raises UserError when data/ holds anything else."""
     folder = root / "data"
-    if folder.exists():
-        if "synthetic" in _read(folder / "README.txt"):
-            logger.info("data/ holds the sample already")
-            return
-        raise UserError(
-            "data/ exists and is not the sample; it is left as it is", "mv data data.mine, then seedbed data sample"
-        )
+    if is_sample(folder):
+        logger.info("data/ holds the sample already")
+        return
     write_sample(folder)
     logger.info("wrote the sample to data/")
-
-
-def _read(path: Path) -> str:
-    return path.read_text() if path.is_file() else ""
 
 
 def use(source: Path, root: Path) -> None:

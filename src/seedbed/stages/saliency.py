@@ -18,7 +18,7 @@ from seedbed.files import write_atomic, write_json
 from seedbed.nn.weights import CONFIG
 from seedbed.saliency import MapSource, fpn, get_source
 from seedbed.stages.context import Context
-from seedbed.stages.training import Training, run_training
+from seedbed.stages.training import Training, require_trained, run_training
 
 logger = logging.getLogger(__name__)
 
@@ -65,8 +65,11 @@ def _no_training(context: Context) -> None:
 
 def open_source(context: Context) -> MapSource:
     """Return the reader of the saliency source in the parameters."""
-    params = context.params.saliency
-    return get_source(params.source).open(params, context.paths.data, context.paths.model("saliency"), context.device)
+    params, model = context.params.saliency, context.paths.model("saliency")
+    source = get_source(params.source)
+    if source.trained:
+        require_trained(model, "seedbed train-saliency")
+    return source.open(params, context.paths.data, model, context.device)
 
 
 def evaluate(context: Context) -> None:

@@ -78,9 +78,14 @@ def run_training(context: Context, training: Training) -> None:
 
 def load_trained(network: nn.Module, folder: Path, fix: str) -> None:
     """Load the weights in `folder` (or a file). Raises UserError, with `fix` as its mend, when there are none."""
+    require_trained(folder, fix)
+    load_weights(network, folder)
+
+
+def require_trained(folder: Path, fix: str) -> None:
+    """Raise UserError, with `fix` as its mend, unless there are weights in `folder` (or it is a file of them)."""
     if not (folder / WEIGHTS if folder.is_dir() else folder).is_file():
         raise UserError(f"there are no trained weights in {folder}", fix)
-    load_weights(network, folder)
 
 
 def log_inputs(context: Context, run: Any, images: TrainingImages, count: int = 4) -> None:
