@@ -2,7 +2,7 @@
 
 Run: python benchmarks/memory.py [--images 100 1000]
 
-The images are those of the sample, linked under many names; trainings take five steps. Each stage is a process of its own.
+The images are those of the sample, copied under many names; trainings take five steps. Each stage is a process.
 """
 
 from __future__ import annotations

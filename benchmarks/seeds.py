@@ -2,8 +2,9 @@
 
 Run: python benchmarks/seeds.py [--backbone resnet38d --images 2 --width 321 --height 241 --batch 2]
 
-Both sides run the same network on the same generated photographs at scales 0.5, 1.0, 1.5 and 2.0 with mirror images. The other side
-is the procedure of the published codes: eight passes per image, the maps of all classes upsampled eight times.
+Both sides run the same network on the same generated photographs at scales 0.5, 1.0, 1.5 and 2.0 with mirror images.
+The other side is the procedure of the published codes: eight passes per image, the maps of all classes upsampled
+eight times.
 """
 
 from __future__ import annotations

@@ -193,7 +193,7 @@ class StudyParams(Block):
 class SegmenterParams(Block):
     """DeepLab trained on the pseudo-labels, the same for every method."""
 
-    head: Literal["largefov", "aspp", "v3plus"] = Field("largefov", description="DeepLab v1, v2 or v3+")
+    head: str = Field("largefov", description="largefov, aspp or v3plus: DeepLab v1, v2 or v3+")
     backbone: str = Field("mobilenet_v2", description="any backbone")
     weights: str | None = Field(None, description="file with the backbone's initial weights")
     output_stride: Literal[8, 16, 32] = Field(16, description="stride of the backbone")

@@ -1,7 +1,10 @@
+import hashlib
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from seedbed.data.check import check_data
 from seedbed.data.sample import SAMPLE_CLASSES, Counts, write_sample
@@ -55,3 +58,16 @@ def test_an_older_sample_is_replaced_and_other_data_are_kept(tmp_path):
     with pytest.raises(UserError, match="holds other data"):
         write_sample(root, Counts(1, 1, 1, 1))
     assert content(root) == before
+
+
+def test_the_full_sample_is_the_one_that_data_dvc_records(tmp_path: Path) -> None:
+    write_sample(tmp_path / "data")
+    files = sorted(path for path in (tmp_path / "data").rglob("*") if path.is_file())
+    listing = [
+        {"md5": hashlib.md5(path.read_bytes()).hexdigest(), "relpath": path.relative_to(tmp_path / "data").as_posix()}
+        for path in files
+    ]
+    listing.sort(key=lambda entry: tuple(entry["relpath"].split("/")))
+    recorded = yaml.safe_load((Path(__file__).parents[2] / "data.dvc").read_text())["outs"][0]
+    assert len(files) == recorded["nfiles"]
+    assert hashlib.md5(json.dumps(listing, sort_keys=True).encode()).hexdigest() + ".dir" == recorded["md5"]

@@ -1,4 +1,4 @@
-"""Every failure that a user can cause ends with status 2, a message that names the place, no traceback, and nothing lost."""
+"""Every failure that a user can cause ends with status 2, a message naming the place, no traceback, nothing lost."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_leakage(project: Path, fails: Command) -> None:
         ("localiser.cam.backbone", "mobilnet_v2", ["backbone 'mobilnet_v2'", "did you mean 'mobilenet_v2'"]),
         ("localiser.cam.weights", "models/pretrained/none.safetensors", ["none.safetensors does not exist"]),
         ("device", "cuda", ["device 'cuda' is asked for"]),
-        ("segmenter.head", "deeplab", ["segmenter.head"]),
+        ("segmenter.head", "deeplab", ["segmenter head 'deeplab'"]),
     ],
 )
 def test_parameters(

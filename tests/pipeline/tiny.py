@@ -1,4 +1,4 @@
-"""A project small enough to run the whole pipeline in a test: a dozen images, networks of a few thousand weights, a few steps."""
+"""A project small enough to run the whole pipeline in a test: a dozen images, tiny networks, a few steps."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def make(root: Path, params: dict[str, Any] | None = None) -> Path:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """Return the environment of a command: one thread, no tracking server, the tests' own interpreter first on the path."""
+    """Return the environment of a command: one thread, no tracking server, the tests' interpreter on the path."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_TRACKING", "DVC_"))}
     path = os.pathsep.join([str(Path(sys.executable).parent), inherited.get("PATH", "")])
     return {**inherited, "PATH": path, "OMP_NUM_THREADS": "1", "DVC_NO_ANALYTICS": "1", **more}

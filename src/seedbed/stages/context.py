@@ -15,8 +15,9 @@ from pydantic import BaseModel
 
 from seedbed.data.voc import VocData
 from seedbed.engine.device import resolve_device
-from seedbed.errors import UserError
+from seedbed.errors import UserError, unknown_name
 from seedbed.methods import Method, get_method
+from seedbed.nn.deeplab import HEADS
 from seedbed.params import FusionParams, LocaliserParams, Params, load_params
 from seedbed.paths import Paths
 from seedbed.saliency import get_source
@@ -37,6 +38,8 @@ class Context:
         """Read and check the parameters. Raises UserError on anything unknown or out of range."""
         params = load_params(params_file)
         get_source(params.saliency.source)
+        if params.segmenter.head not in HEADS:
+            raise unknown_name("segmenter head", params.segmenter.head, HEADS)
         for rule in params.study.rules:
             find_rule(rule)
         for name in params.methods:

@@ -34,6 +34,8 @@ def use(source: Path, root: Path) -> None:
 
 def check(context: Context) -> None:
     """Open every file of data/, write the report and its summary. Raises UserError when the data are unusable."""
+    if not context.paths.data.is_dir():
+        raise UserError("the data folder data/ does not exist", "seedbed data sample, or seedbed data use FOLDER")
     report = check_data(context.paths.data, context.params.data, context.params.jobs)
     write_json(context.paths.root / "reports" / "data" / "check.json", report)
     findings = report["findings"]
