@@ -15,11 +15,15 @@ RUN python -m venv /opt/venv \
 ENV PATH=/opt/venv/bin:$PATH \
     DVC_NO_ANALYTICS=1 MLFLOW_DISABLE_TELEMETRY=true DO_NOT_TRACK=1 \
     PYTHONUNBUFFERED=1
-COPY src src
-RUN pip install --no-cache-dir --no-deps --no-build-isolation .
 
 COPY . /workspace
 WORKDIR /workspace
-# The image's environment serves as .venv, so that make finds it ready.
-RUN ln -s /opt/venv .venv && touch .venv/.ready
+# The package is the one in /workspace, also where a folder of the host is mounted there. DVC needs a git repository, which the
+# image does not copy. The image's environment serves as .venv, so that make finds it ready.
+RUN pip install --no-cache-dir --no-deps --no-build-isolation --editable . \
+    && git init --quiet \
+    && git add --all \
+    && git -c user.name=seedbed -c user.email=seedbed@localhost commit --quiet --message "Image" \
+    && ln -s /opt/venv .venv \
+    && touch .venv/.ready
 CMD ["dvc", "repro"]

@@ -34,8 +34,8 @@ lint: setup  ## formatting, lint and types
 	ruff format --check .
 	mypy
 
-ui: setup  ## MLflow UI on 127.0.0.1:5000
-	mlflow ui --host 127.0.0.1 --port 5000 --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}"
+ui: setup  ## MLflow UI on 127.0.0.1:5000 for the runs in mlflow.db
+	mlflow ui --host 127.0.0.1 --port 5000 --backend-store-uri sqlite:///$(CURDIR)/mlflow.db
 
 benchmarks: setup  ## every side-by-side timing
 	python -m benchmarks
@@ -45,5 +45,5 @@ lock:  ## compile requirements.lock from the ranges in pyproject.toml
 		--upgrade-package torch==2.14.1 --upgrade-package torchvision==0.29.1 -o requirements.lock
 
 clean:  ## remove what the pipeline made (not data/, not .venv, not DVC's cache)
-	rm -rf maps reports/index.html reports/compare.json reports/runs reports/study reports/confusion reports/data reports/plots \
-		models/saliency models/localiser models/segmenter .seedbed studies build .pytest_cache .mypy_cache .ruff_cache
+	rm -rf maps reports models/saliency models/localiser models/segmenter \
+		.seedbed studies build .pytest_cache .mypy_cache .ruff_cache

@@ -48,7 +48,7 @@ def test_commands_of_the_documentation_exist(line: str) -> None:
     elif program == "cp" and words[0].startswith("profiles/"):
         assert (ROOT / words[0]).is_file(), line
     else:
-        assert program in {"git", "cd", "cp", "dvc", "torchrun", "docker"}, line
+        assert program in {"git", "cd", "cp", "source", "dvc", "torchrun", "docker"}, line
 
 
 def test_every_command_has_help_and_an_example() -> None:
@@ -89,3 +89,16 @@ def test_no_page_or_file_names_a_machine() -> None:
         *(ROOT / "profiles").glob("*.yaml"),
     ]:
         assert not re.search(r"(?<![\w.])/(work|home|root)/\w", path.read_text()), path
+
+
+@pytest.mark.parametrize("profile", sorted((ROOT / "profiles").glob("*.yaml")), ids=lambda path: path.stem)
+def test_profiles_hold_every_parameter_that_a_stage_depends_on(profile: Path) -> None:
+    """DVC knows no defaults: a parameter that is missing from params.yaml stops the pipeline."""
+    params = yaml.safe_load(profile.read_text())
+    for stage in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].values():
+        for name in stage["params"]:
+            for method in params["methods"]:
+                block = params
+                for part in name.replace("${item.method}", method).split("."):
+                    assert part in block, f"{name} is missing"
+                    block = block[part]

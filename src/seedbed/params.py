@@ -9,6 +9,7 @@ exists is known to the registries above this module; they are asked when a stage
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -26,9 +27,29 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class Block(BaseModel):
-    """A block of parameters: frozen, and strict about names."""
+    """A block of parameters: frozen, strict about names.
+
+    What a block inside a block leaves out takes the default that the outer block documents for it: the same kind of
+    block has other defaults in another place.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete_inner_blocks(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            return given
+        defaults = {name: field.default for name, field in cls.model_fields.items()}
+        return {name: _completed(value, defaults.get(name)) for name, value in given.items()}
+
+
+def _completed(given: Any, default: Any) -> Any:
+    """Return the mapping `given` with what it leaves out taken from the block `default`; anything else as it is."""
+    if not (isinstance(given, Mapping) and isinstance(default, Block)):
+        return given
+    values = dict(default)
+    return {**values, **{name: _completed(value, values.get(name)) for name, value in given.items()}}
 
 
 class DataParams(Block):
@@ -70,6 +91,19 @@ class AugmentParams(Block):
     def _ordered(self) -> Self:
         if self.low > self.high:
             raise ValueError(f"low ({self.low}) must not exceed high ({self.high})")
+        return self
+
+    @model_validator(mode="after")
+    def _ends_fit_resize(self) -> Self:
+        ends = (self.low, self.high)
+        if self.resize == "factor":
+            fits, wanted = all(0.05 <= end <= 8 for end in ends), "factors in 0.05..8"
+        else:
+            fits, wanted = all(end >= 16 and float(end).is_integer() for end in ends), "whole numbers of pixels >= 16"
+        if not fits:
+            raise ValueError(
+                f"resize {self.resize} takes {wanted}, not low {self.low:g} and high {self.high:g}: set low and high"
+            )
         return self
 
 
@@ -183,7 +217,7 @@ class StudyParams(Block):
         60, description="CAM thresholds in the exact sweep, evenly in [0, 1)"
     )
     saliency_steps: Annotated[int, Field(ge=2, le=64)] = Field(
-        17, description="saliency thresholds in the sweep, evenly in [0, 1)"
+        16, description="saliency thresholds in the sweep, evenly in [0, 1)"
     )
     trials: Annotated[int, Field(ge=1)] = Field(60, description="Optuna trials of the fusion study")
     crf_trials: Annotated[int, Field(ge=0)] = Field(12, description="Optuna trials of the CRF study; 0 = none")

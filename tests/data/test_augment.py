@@ -150,6 +150,7 @@ def test_the_same_generator_gives_the_same_result():
 
 @pytest.mark.parametrize("resize", ["long-side", "factor"])
 def test_equal_ends_leave_nothing_to_chance(resize):
-    params = AugmentParams(resize=resize, low=2, high=2, crop=8)
-    expected = (2, 1) if resize == "long-side" else (120, 80)
+    end = 18 if resize == "long-side" else 2
+    params = AugmentParams(resize=resize, low=end, high=end, crop=8)
+    expected = (18, 12) if resize == "long-side" else (120, 80)
     assert draw((60, 40), params, np.random.default_rng(0)).size == expected

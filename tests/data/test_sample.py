@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import yaml
 
+from seedbed.data import sample
 from seedbed.data.check import check_data
-from seedbed.data.sample import SAMPLE_CLASSES, Counts, write_sample
+from seedbed.data.sample import SAMPLE_CLASSES, Counts, is_intact, is_sample, write_sample
 from seedbed.errors import UserError
 
 
@@ -57,6 +58,65 @@ def test_an_older_sample_is_replaced_and_other_data_are_kept(tmp_path):
     before = content(root)
     with pytest.raises(UserError, match="holds other data"):
         write_sample(root, Counts(1, 1, 1, 1))
+    assert content(root) == before
+
+
+def remove(path):
+    path.unlink()
+
+
+def shorten(path):
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+@pytest.mark.parametrize("damage", [remove, shorten])
+@pytest.mark.parametrize(
+    "file", ["VOCdevkit/VOC2012/JPEGImages/train_0000.jpg", "image_labels.json", "DUTS-TE/Masks/pair_2_0000.png"]
+)
+def test_a_damaged_sample_is_mended(pristine, root, file, damage):
+    assert is_intact(root)
+    damage(root / file)
+    assert is_sample(root)
+    assert not is_intact(root)
+    write_sample(root, Counts(10, 5, 6, 4))
+    assert is_intact(root)
+    assert content(root) == content(pristine)
+
+
+@pytest.mark.parametrize("manifest", [None, "{", "[]", "{}", '{"version": 1, "files": {}}'])
+def test_a_sample_without_a_true_manifest_is_replaced(pristine, root, manifest):
+    remove(root / "MANIFEST.json")
+    if manifest is not None:
+        (root / "MANIFEST.json").write_text(manifest)
+    assert not is_intact(root)
+    write_sample(root, Counts(10, 5, 6, 4))
+    assert content(root) == content(pristine)
+
+
+def test_a_sample_of_another_version_is_not_intact(root, monkeypatch):
+    monkeypatch.setattr(sample, "VERSION", sample.VERSION + 1)
+    assert not is_intact(root)
+
+
+def test_nothing_and_other_data_are_no_intact_sample(root, tmp_path):
+    assert not is_intact(tmp_path / "nothing")
+    (root / "README.txt").write_text("my photographs")
+    assert not is_intact(root)
+
+
+def test_the_manifest_lists_every_other_file(pristine):
+    manifest = json.loads((pristine / "MANIFEST.json").read_text())
+    files = {name: hashlib.md5(data).hexdigest() for name, data in content(pristine).items() if name != "MANIFEST.json"}
+    assert manifest == {"version": sample.VERSION, "files": files}
+
+
+def test_files_added_to_a_sample_are_kept(root):
+    added = root / "VOCdevkit" / "VOC2012" / "JPEGImages" / "mine.jpg"
+    added.write_bytes(b"my photograph")
+    before = content(root)
+    assert not is_intact(root)
+    with pytest.raises(UserError, match=r"1 files that are not the sample's, first .*mine\.jpg"):
+        write_sample(root, Counts(10, 5, 6, 4))
     assert content(root) == before
 
 

@@ -190,6 +190,9 @@ def test_predict_inputs(done: Path, fails: Command, tmp_path: Path) -> None:
     assert "none.jpg does not exist" in fails(done, *common, str(tmp_path / "none.jpg"))
     (tmp_path / "empty").mkdir()
     assert "no images" in fails(done, *common, str(tmp_path / "empty"))
+    (done / "m").mkdir()
+    Image.new("RGB", (40, 30)).save(done / "m" / "photo.png")
+    assert "lies in the folder" in fails(done, *common, "m")
     (tmp_path / "bad.jpg").write_bytes(b"no image")
     assert "bad.jpg" in fails(done, *common, str(tmp_path / "bad.jpg"))
 

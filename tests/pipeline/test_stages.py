@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -117,15 +118,16 @@ def test_a_stage_run_again_gives_the_same_bytes(done: Path) -> None:
 
 def test_ready_made_saliency_maps(done: Path) -> None:
     """A folder of maps is a source like any other: no training, the same files come out."""
-    (done / "maps" / "saliency").rename(done / "data" / "official-maps")
+    shutil.copytree(done / "maps" / "saliency", done / "data" / "official-maps")
     params = tiny.parameters()
     params["saliency"] |= {"source": "folder", "folder": "official-maps"}
-    params["data"]["saliency_test"] = []
     tiny.write_parameters(done, params)
     for stage in ("train-saliency", "evaluate-saliency", "predict-saliency"):
         result = tiny.seedbed(done, stage)
         assert result.returncode == 0, result.stderr
     given, taken = done / "data" / "official-maps", done / "maps" / "saliency"
+    result = tiny.seedbed(done, "compare")
+    assert result.returncode == 0, result.stderr
     names = sorted(path.name for path in given.iterdir())
     assert sorted(path.name for path in taken.iterdir()) == names
     for name in names:
@@ -134,6 +136,36 @@ def test_ready_made_saliency_maps(done: Path) -> None:
     result = tiny.seedbed(done, "predict-saliency")
     assert result.returncode == 2
     assert "1 of 18 images have no saliency map" in result.stderr
+
+
+def test_without_masks_of_training_images(done: Path) -> None:
+    """The usual case outside benchmarks: published thresholds, unscored pseudo-labels, and still a page."""
+    for path in (done / "data/VOCdevkit/VOC2012/SegmentationClassAug").glob("train_*.png"):
+        path.unlink()
+    params = tiny.parameters()
+    params["study"]["tune_images"] = 0
+    tiny.write_parameters(done, params)
+    for words in (["study", "-m", "cam"], ["study", "-m", "eps"], ["pseudo", "-m", "cam"], ["pseudo", "-m", "eps"]):
+        result = tiny.seedbed(done, *words)
+        assert result.returncode == 0, result.stderr
+    result = tiny.seedbed(done, "compare")
+    assert result.returncode == 0, result.stderr
+    methods = read(done / "reports" / "compare.json")["methods"]
+    assert methods["eps"]["pseudo"]["miou"] is None
+    assert methods["eps"]["val"]["miou"] is not None
+    assert read(done / "reports" / "metrics" / "pseudo-cam.json")["values"] == {"threshold": 0.2}
+    assert "not scored" in tiny.seedbed(done, "where").stdout
+
+
+def test_prediction_crf_starts_from_probabilities(done: Path) -> None:
+    params = tiny.parameters()
+    params["evaluate"]["crf"] = True
+    tiny.write_parameters(done, params)
+    result = tiny.seedbed(done, "evaluate-segmenter", "-m", "cam")
+    assert result.returncode == 0, result.stderr
+    metrics = read(done / "reports" / "metrics" / "evaluate-segmenter-cam.json")
+    assert metrics["crf"]["iterations"] == 2
+    assert metrics["coverage"] == 1
 
 
 def test_predict(done: Path, tmp_path: Path) -> None:
@@ -152,9 +184,6 @@ def test_predict(done: Path, tmp_path: Path) -> None:
             assert (mask.size, mask.mode) == (size, "P")
             assert np.asarray(mask).max() <= 5
             assert over.size == size
-    (done / "masks" / "tall.png").unlink()
-    again = tiny.seedbed(done, "predict", "-m", "eps", "--out", "masks", str(photographs))
-    assert "2 were there already" in again.stderr
     weights = done / "models" / "segmenter" / "cam" / "weights.safetensors"
     other = tiny.seedbed(done, "predict", "-m", "eps", "--checkpoint", str(weights), "--out", "b", str(photographs))
     assert other.returncode == 0

@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFilter
 
+from seedbed.errors import UserError
 from seedbed.evaluate.bootstrap import interval
 from seedbed.evaluate.confusion import confusion, save_confusions
 from seedbed.evaluate.saliency import SaliencyScores
 from seedbed.evaluate.scores import PRIMARY, miou_variants, scores
-from seedbed.files import write_json
+from seedbed.files import read_json, write_json
 from seedbed.params import Params, check_params
 from seedbed.paths import Paths
 from seedbed.report.results import Sources
@@ -33,6 +34,8 @@ RULES = {
     "saliency-gate": {"cam_low": 0.0, "cam_high": 0.0, "saliency_low": 0.5, "saliency_high": 0.5},
 }
 
+CRF = {"iterations": 5, "bilateral_xy": 19.761}
+
 
 @dataclass
 class Workspace:
@@ -40,6 +43,7 @@ class Workspace:
 
     root: Path
     methods: tuple[str, ...] = ("cam", "eps")
+    has_masks: bool = True
 
     @property
     def paths(self) -> Paths:
@@ -57,7 +61,37 @@ class Workspace:
 
     @property
     def sources(self) -> Sources:
-        return Sources(CLASSES, image, mask, saliency, cams)
+        return Sources(CLASSES, image, self.mask, saliency, cams, predict)
+
+    def mask(self, name: str) -> np.ndarray:
+        if name in IMAGES["train"] and not self.has_masks:
+            raise UserError(f"{name} has no mask")
+        return mask(name)
+
+    def drop_masks(self) -> Workspace:
+        """Leave what the stages write where training images have no masks: no scores, no matrices, nothing swept."""
+        self.has_masks = False
+        for method in self.methods:
+            path = self.paths.metrics("pseudo", method)
+            measured = read_json(path)
+            nothing = dict.fromkeys(("miou", "interval", "precision", "recall", "coverage", "accuracy"))
+            nested = {name: dict.fromkeys(measured[name]) for name in ("variants", "per_class")}
+            write_json(path, measured | nothing | nested | {"images": 0, "choose": "published"})
+            empty = np.zeros((0, len(CLASSES) + 1, len(CLASSES) + 2), np.int64)
+            save_confusions(self.paths.confusion("pseudo", method), [], empty)
+            self.drop_study(method)
+        return self
+
+    def drop_study(self, method: str) -> None:
+        """Leave what a study without tuning images writes."""
+        path = self.paths.study(method) / "study.json"
+        study = read_json(path)
+        study["crf"] = None
+        study["protocol"]["images"] = {"tune": 0, "report": 24, "all": 24}
+        for rule in study["rules"].values():
+            unmeasured = {"values": rule["points"]["published"]["values"], "miou": None, "interval": None}
+            rule |= {"surface": None, "regret": None, "points": {"published": unmeasured, "chosen": unmeasured}}
+        write_json(path, study)
 
     def build(self) -> Workspace:
         for method in self.methods:
@@ -105,7 +139,7 @@ class Workspace:
             "rule": "threshold",
             "values": {"threshold": 0.25},
             "choose": "study",
-            "crf": False,
+            "crf": None if stage == "pseudo" else False,
             "miou": float(total.miou),
             "interval": list(interval(stacked, samples=100, seed=0)),
             "variant": PRIMARY,
@@ -131,6 +165,7 @@ class Workspace:
             "images": {"tune": 8, "report": 24, "all": 32},
             "missing_classes": [],
         }
+        write_json(folder / "split.json", {"tune": [f"tune_{i}" for i in range(8)], "report": IMAGES["train"]})
         rules = {rule: self._rule(method, rule, published) for rule, published in RULES.items()}
         write_json(folder / "study.json", {"protocol": protocol, "grid": GRID, "rules": rules, "crf": _crf_study()})
 
@@ -206,7 +241,7 @@ class Workspace:
 
 
 def _crf_study() -> dict[str, Any]:
-    best = {"params": {"iterations": 5}, "miou": 0.62}
+    best = {"params": CRF, "miou": 0.62}
     return {
         "rule": "threshold",
         "values": {"threshold": 0.3},
@@ -251,6 +286,10 @@ def image(name: str) -> np.ndarray:
     )
     hues = np.random.default_rng(3).integers(40, 255, (256, 3), dtype=np.uint8)
     return np.where(((labels > 0) & (labels < 255))[..., None], hues[labels], ground)
+
+
+def predict(method: str, names: list[str]) -> dict[str, np.ndarray]:
+    return {name: guess(method, name) for name in names}
 
 
 def saliency(name: str) -> np.ndarray:

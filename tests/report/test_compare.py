@@ -48,6 +48,19 @@ def test_without_plain_cam_nothing_is_compared_with_it(tmp_path, make_workspace,
     assert not any("against_cam" in found for found in comparison["methods"].values())
 
 
+def test_without_masks_there_is_no_difference_and_no_table_of_classes(workspace, tmp_path):
+    workspace.drop_masks()
+    results = read_results(workspace.paths, workspace.params)
+    found = compare(results, workspace.params)
+    assert found["methods"]["eps"]["pseudo"]["miou"] is None
+    assert found["methods"]["eps"]["against_cam"]["pseudo"] is None
+    assert found["methods"]["eps"]["against_cam"]["val"]["difference"] > 0
+    assert found["same_rule"]["threshold"] == {"cam": {}, "eps": {}}
+    json.dumps(found, allow_nan=False)
+    write_plots(tmp_path / "plots", results)
+    assert {path.name for path in (tmp_path / "plots").rglob("*.csv")} == {"cam-val.csv", "eps-val.csv"}
+
+
 def test_plots_hold_the_threshold_curve_and_the_classes(workspace, tmp_path):
     write_plots(tmp_path / "plots", read_results(workspace.paths, workspace.params))
     with (tmp_path / "plots" / "threshold" / "eps.csv").open() as stream:

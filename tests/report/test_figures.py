@@ -50,22 +50,31 @@ def test_absent_classes_have_no_bar():
 
 def test_threshold_curves_mark_every_point():
     one = figures.Series("CAM", "base", [0.0, 0.5], [0.1, 0.4], POINTS)
-    drawn = parse(figures.threshold_curves([one]))
+    drawn = parse(figures.threshold_curves([one], "CAM threshold"))
     assert len([part for part in drawn if "marker" in part.get("class", "")]) == 3
     assert "CAM peaks at 40.0 near 0.50" in drawn.attrib["aria-label"]
 
 
-def test_heat_map_has_one_pixel_a_setting_and_saliency_upwards():
-    surface = np.zeros((3, 2))
-    surface[2, 1] = 0.6  # strongest CAM and saliency threshold: top right
-    drawn = parse(
-        figures.heat_map(surface, ([0, 0.2, 0.4], [0, 0.5]), "EPS", (0.0, 0.6), {"chosen": ((0.1, 0.2), (0.2, 0.5))})
-    )
+def cells(drawn):
     (picture,) = [part for part in drawn if part.tag.endswith("image")]
-    pixels = np.array(Image.open(io.BytesIO(base64.b64decode(picture.attrib["href"].partition(",")[2]))))
-    assert pixels.shape == (2, 3, 3)
-    assert pixels[0, 2].sum() > pixels[1, 0].sum()
-    assert "best 60.0 at CAM 0.40, saliency 0.50" in drawn.attrib["aria-label"]
+    return np.array(Image.open(io.BytesIO(base64.b64decode(picture.attrib["href"].partition(",")[2]))))
+
+
+def test_cells_of_a_heat_map_reach_from_their_threshold_to_the_next():
+    surface = np.zeros((3, 2))
+    surface[1, 1] = 0.6
+    axes, names = ([0, 0.2, 0.25], [0, 0.5]), ("CAM threshold", "saliency threshold")
+    marks = {"chosen": ((0.1, 0.2), (0.2, 0.5))}
+    drawn = parse(figures.heat_map(surface, axes, names, "EPS", (0.0, 0.6), marks))
+    pixels = cells(drawn)
+    height, width, _ = pixels.shape
+    bright = pixels[..., 0] > 200  # the yellow end of viridis
+    rows, columns = np.flatnonzero(bright.any(axis=1)), np.flatnonzero(bright.any(axis=0))
+    assert (columns[0] / width, (columns[-1] + 1) / width) == pytest.approx((0.2, 0.25), abs=1 / width)
+    assert (rows[0], (rows[-1] + 1) / height) == pytest.approx((0, 0.5), abs=1 / height)  # the upper half
+    (marker,) = [part for part in drawn if "marker" in part.get("class", "")]
+    assert marker.attrib["transform"] == "translate(126,136)"  # a fifth from 46 to 446, half way from 260 to 12
+    assert "best 60.0 at CAM threshold 0.20, saliency threshold 0.50" in drawn.attrib["aria-label"]
 
 
 def test_training_curves_name_the_parts_of_the_loss():
@@ -79,4 +88,4 @@ def test_training_curves_name_the_parts_of_the_loss():
 @pytest.mark.parametrize("value", [0.0, 1.0])
 def test_constant_losses_and_surfaces_can_be_drawn(value):
     parse(figures.training_curves([20, 40], {"total": [value, value]}, ""))
-    parse(figures.heat_map(np.full((2, 2), value), ([0, 0.5], [0, 0.5]), "CAM", (value, value), {}))
+    parse(figures.heat_map(np.full((2, 2), value), ([0, 0.5], [0, 1.0]), ("x", "y"), "CAM", (value, value), {}))

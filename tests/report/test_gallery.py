@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from seedbed.errors import UserError
-from seedbed.report.gallery import build_gallery, choose_images, class_colours, picture_side
+from seedbed.report.gallery import build_gallery, choose_images, choose_unscored, class_colours, picture_side
 from seedbed.report.results import read_results
 
 COUNTS = {"disagree": 2, "best": 1, "worst": 1, "typical": 1}
@@ -56,8 +58,8 @@ def test_cards_show_every_map_of_every_method(workspace):
         captions = [[tile.caption for tile in column.tiles] for column in card.columns]
         assert captions == [
             ["photo", "saliency"],
-            ["class map", "pseudo-label"],
-            ["class map", "pseudo-label"],
+            ["class map", "pseudo-label", "prediction"],
+            ["class map", "pseudo-label", "prediction"],
             ["truth"],
         ]
         assert all(
@@ -68,6 +70,43 @@ def test_cards_show_every_map_of_every_method(workspace):
         assert card.legend
     predictions = [card.columns[1].tiles[0].caption for group in gallery["val"] for card in group.cards]
     assert predictions == ["prediction"] * 8
+
+
+def test_images_without_scores_are_picked_by_disagreement_and_evenly():
+    gaps = np.array([0.0, 0.3, 0.1, 0.0, 0.3, 0.0, 0.0])
+    assert choose_unscored(gaps, {"disagree": 2, "spread": 3}) == {"disagree": [1, 4], "spread": [0, 3, 6]}
+    assert choose_unscored(np.zeros(1), {"disagree": 2, "spread": 3}) == {"disagree": [], "spread": [0]}
+
+
+def test_training_images_are_predicted_in_one_call_per_method_and_only_those_shown(workspace):
+    calls = []
+
+    def predict(method, names):
+        calls.append((method, names))
+        return workspace.sources.predict(method, names)
+
+    sources = replace(workspace.sources, predict=predict)
+    gallery = build_gallery(workspace.paths, read_results(workspace.paths, workspace.params), sources)
+    shown = [card.image for group in gallery["pseudo"] for card in group.cards]
+    assert calls == [("cam", shown), ("eps", shown)]
+
+
+def test_without_masks_cards_have_neither_truth_nor_scores(workspace):
+    workspace.drop_masks()
+    gallery = build_gallery(workspace.paths, read_results(workspace.paths, workspace.params), workspace.sources)
+    assert [(group.kind, len(group.cards)) for group in gallery["pseudo"]] == [("disagree", 8), ("spread", 4)]
+    for card in (card for group in gallery["pseudo"] for card in group.cards):
+        assert [column.score for column in card.columns] == [None] * 4
+        assert card.columns[-1].tiles == []
+        assert card.legend
+    assert len([card for group in gallery["val"] for card in group.cards]) == 8
+
+
+def test_a_scored_image_must_have_its_mask(workspace):
+    results = read_results(workspace.paths, workspace.params)
+    workspace.has_masks = False
+    with pytest.raises(UserError, match="has no mask"):
+        build_gallery(workspace.paths, results, workspace.sources)
 
 
 def test_a_missing_pseudo_label_is_named_with_its_command(workspace):

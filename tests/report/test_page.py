@@ -84,17 +84,58 @@ def test_equal_inputs_give_equal_bytes(workspace):
 
 def test_without_tuning_images_there_are_no_curves_and_the_page_says_so(workspace):
     for method in workspace.methods:
-        path = workspace.paths.study(method) / "study.json"
-        study = read_json(path)
-        study["crf"] = None
-        for rule in study["rules"].values():
-            unmeasured = {"values": rule["points"]["published"]["values"], "miou": None, "interval": None}
-            rule |= {"surface": None, "regret": None, "points": {"published": unmeasured, "chosen": unmeasured}}
-        write_json(path, study)
+        workspace.drop_study(method)
     html = write(workspace)
     assert "Nothing was swept" in html
-    assert "not measured" in html
+    assert "Not measured: no masks of training images were read" in html
     assert "Dense CRF</h3>" not in html
+
+
+@pytest.mark.parametrize("methods", [("cam",), ("cam", "eps")])
+def test_without_masks_of_training_images_the_page_says_so(make_workspace, methods):
+    html = write(make_workspace(methods).drop_masks())
+    table = re.search(r'<table class="stack" id="methods".*?</table>', html, re.S).group()
+    assert table.count("no masks of these images") == 2 * len(methods) - 1  # scores, and differences to plain CAM
+    assert "have no score, for there are no masks" in html
+    assert html.count("no mask of this image") == (12 if len(methods) > 1 else 4)
+
+
+def test_when_nothing_could_be_scored_there_still_is_a_page(workspace):
+    workspace.drop_masks()
+    for method in workspace.methods:
+        unscored = read_json(workspace.paths.metrics("pseudo", method)) | {"crf": False}
+        write_json(workspace.paths.metrics("evaluate-segmenter", method), unscored)
+        shutil.copy(
+            workspace.paths.confusion("pseudo", method), workspace.paths.confusion("evaluate-segmenter", method)
+        )
+    assert "a segmenter trained on them has none either." in write(workspace)
+
+
+def test_without_saliency_test_sets_the_page_says_so(workspace):
+    write_json(workspace.paths.metrics("evaluate-saliency"), {"data": "tiny", "source": "folder", "sets": {}})
+    assert "No saliency test set was scored." in write(workspace)
+
+
+@pytest.mark.parametrize(("source", "text"), [("fpn", "masks of salient objects"), ("folder", "maps were ready-made")])
+def test_the_page_says_where_the_saliency_maps_come_from(workspace, source, text):
+    saliency = workspace.params.saliency.model_copy(update={"source": source})
+    params = workspace.params.model_copy(update={"saliency": saliency})
+    page.write_comparison(workspace.paths, params, workspace.sources)
+    html = workspace.paths.page.read_text()
+    assert text in html
+    assert ("trained on masks of salient objects" in html) == (source == "fpn")
+
+
+def test_crf_parameters_are_printed_with_who_chose_them(workspace):
+    for method, bilateral in (("cam", 80.0), ("eps", 19.761)):
+        path = workspace.paths.metrics("pseudo", method)
+        write_json(path, read_json(path) | {"crf": {"iterations": 5, "bilateral_xy": bilateral}})
+    path = workspace.paths.metrics("evaluate-segmenter", "eps")
+    write_json(path, read_json(path) | {"crf": True})
+    html = write(workspace)
+    assert "CRF: iterations 5, bilateral xy 80; from params.yaml" in html
+    assert "CRF: iterations 5, bilateral xy 19.8; chosen by the study" in html
+    assert "CRF: iterations 10, gaussian xy 3, gaussian weight 3, bilateral xy 80" in html
 
 
 @pytest.mark.parametrize("methods", [("cam",), ("eps",), ("cam", "eps", "mcis", "sgan", "jsws", "sodwsss")])

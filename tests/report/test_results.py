@@ -50,8 +50,22 @@ def test_a_damaged_curve_is_named(workspace):
         read_results(workspace.paths, workspace.params)
 
 
-def test_ready_made_saliency_maps_come_without_a_training_curve(workspace):
-    workspace.paths.curves("train-saliency").unlink()
+@pytest.mark.parametrize("content", [None, "step,lr,total\n", ""])
+def test_ready_made_saliency_maps_come_without_a_training_curve(workspace, content):
+    path = workspace.paths.curves("train-saliency")
+    path.unlink() if content is None else path.write_text(content)
     stages = [curve.stage for curve in read_results(workspace.paths, workspace.params).curves]
     assert "train-saliency" not in stages
     assert len(stages) == 4
+
+
+def test_only_runs_behind_the_results_are_listed(workspace):
+    own = {record.name for record in read_results(workspace.paths, workspace.params).records}
+    record = workspace.paths.record("train-localiser", "cam").read_text()
+    workspace.paths.record("train-localiser", "mcis").write_text(record.replace('"cam"', '"mcis"'))
+    workspace.paths.record("retired").write_text("no record at all")
+    assert {record.name for record in read_results(workspace.paths, workspace.params).records} == own
+    assert own == {
+        "train-saliency",
+        *(f"train-{kind}-{name}" for kind in ("localiser", "segmenter") for name in ("cam", "eps")),
+    }

@@ -70,8 +70,75 @@ def test_missing_and_damaged_stores(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="damaged"):
         MapStore(tmp_path).maps("a")
     shard.unlink()
-    from seedbed.seeds import store
-
-    store._open_shard.cache_clear()
     with pytest.raises(UserError, match="missing"):
         MapStore(tmp_path).maps("a")
+
+
+def write_three(folder: Path) -> list[str]:
+    """Write those of three images that the store lacks, a shard each; return their names."""
+    with MapWriter(folder, "f", shard=1) as writer:
+        lacking = [f"image{i}" for i in range(3) if f"image{i}" not in writer.done]
+        for name in lacking:
+            writer.add(name, *some_maps(int(name[-1])))
+    return lacking
+
+
+def assert_three(folder: Path) -> None:
+    store = MapStore(folder)
+    assert sorted(store) == ["image0", "image1", "image2"]
+    for i in range(3):
+        np.testing.assert_array_equal(store.maps(f"image{i}")[0], some_maps(i)[0].astype(np.float16))
+
+
+@pytest.mark.parametrize("lost", [[0], [1], [2], [0, 1], [0, 1, 2]])
+def test_images_of_a_lost_shard_are_written_again(tmp_path: Path, lost: list[int]) -> None:
+    write_three(tmp_path)
+    for number in lost:
+        (tmp_path / f"shard-{number:05d}.safetensors").unlink()
+    assert write_three(tmp_path) == [f"image{number}" for number in lost]
+    assert_three(tmp_path)
+
+
+def test_the_advice_about_a_damaged_shard_mends_it(tmp_path: Path) -> None:
+    write_three(tmp_path)
+    shard = tmp_path / "shard-00001.safetensors"
+    shard.write_bytes(shard.read_bytes()[:20])
+    with pytest.raises(UserError, match="damaged") as caught:
+        MapStore(tmp_path, "seedbed seeds --method cam").maps("image1")
+    assert caught.value.fix == f"rm {shard} && seedbed seeds --method cam"
+    shard.unlink()
+    assert write_three(tmp_path) == ["image1"]
+    assert_three(tmp_path)
+
+
+def test_a_shard_of_other_images_counts_as_damaged(tmp_path: Path) -> None:
+    write_three(tmp_path)
+    (tmp_path / "shard-00000.safetensors").replace(tmp_path / "shard-00001.safetensors")
+    with pytest.raises(UserError, match="damaged"):
+        MapStore(tmp_path).maps("image1")
+
+
+def test_stores_of_the_same_relative_path_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(2):
+        (tmp_path / str(number)).mkdir()
+        monkeypatch.chdir(tmp_path / str(number))
+        with MapWriter(Path("store"), "f") as writer:
+            writer.add("a", *some_maps(number))
+        np.testing.assert_array_equal(MapStore(Path("store")).maps("a")[0], some_maps(number)[0].astype(np.float16))
+
+
+def test_a_rewritten_store_is_read_anew(tmp_path: Path) -> None:
+    for fingerprint in range(2):
+        with MapWriter(tmp_path, str(fingerprint)) as writer:
+            writer.add("a", *some_maps(fingerprint))
+        np.testing.assert_array_equal(MapStore(tmp_path).maps("a")[0], some_maps(fingerprint)[0].astype(np.float16))
+
+
+def test_few_shards_stay_open(tmp_path: Path) -> None:
+    with MapWriter(tmp_path, "f", shard=1) as writer:
+        for i in range(9):
+            writer.add(f"image{i}", *some_maps(i))
+    store = MapStore(tmp_path)
+    for i in [*range(9), *range(9)]:
+        np.testing.assert_array_equal(store.maps(f"image{i}")[0], some_maps(i)[0].astype(np.float16))
+    assert len(store._opened) == 4

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import functools
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
+from typing import Any
 
 import joblib
 import numpy as np
@@ -66,15 +67,30 @@ def refine_many(items: Iterable[tuple[Image, Mask, Sequence[int]]], params: CrfP
     `jobs`: 0 = one per core, 1 = in this process. `items` is read only a few images ahead, so it may be a generator of
     any length. Whatever it or a process raises is raised here.
     """
+    return _many(refine, items, params, jobs)
+
+
+def label_many(items: Iterable[tuple[Image, Probabilities]], params: CrfParams, jobs: int = 0) -> Iterator[Mask]:
+    """Yield the strongest class after `infer` of each of the `items` (image, probabilities); else as `refine_many`."""
+    return _many(_label, items, params, jobs)
+
+
+def _label(image: Image, probabilities: Probabilities, params: CrfParams) -> Mask:
+    """Return the strongest class uint8 [H,W] after `infer`."""
+    return infer(image, probabilities, params).argmax(axis=0).astype(np.uint8)
+
+
+def _many(work: Callable[..., Mask], items: Iterable[tuple[Any, ...]], params: CrfParams, jobs: int) -> Iterator[Mask]:
+    """Yield `work(*item, params)` of each of the `items`, in their order; see `refine_many`."""
     jobs = jobs or joblib.cpu_count()
     if jobs == 1:
-        for image, labels, candidates in items:
-            yield refine(image, labels, candidates, params)
+        for item in items:
+            yield work(*item, params)
         return
     pending: deque[Future[Mask]] = deque()
     try:
-        for image, labels, candidates in items:
-            pending.append(_pool(jobs).submit(refine, image, labels, candidates, params))
+        for item in items:
+            pending.append(_pool(jobs).submit(work, *item, params))
             if len(pending) == _AHEAD * jobs:
                 yield pending.popleft().result()
         while pending:

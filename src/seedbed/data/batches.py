@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from seedbed.data.images import Size, read_rgb
 from seedbed.errors import UserError
@@ -26,17 +26,22 @@ class ImageBatch:
     size: Size
 
 
+def image_size(path: Path) -> Size:
+    """Return (width, height) of the image in `path`, as its header says. Raises UserError when it cannot be read."""
+    try:
+        with Image.open(path) as image:
+            return image.size
+    except FileNotFoundError:
+        raise UserError(f"image {path} does not exist", "seedbed data check") from None
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise UserError(f"image {path} cannot be read ({error})", "seedbed data check") from None
+
+
 def group_by_size(paths: Mapping[str, Path], batch: int) -> list[list[str]]:
     """Return the names of `paths` in groups of at most `batch` images of equal size; reads the files' headers only."""
     sizes: dict[Size, list[str]] = {}
     for name, path in paths.items():
-        try:
-            with Image.open(path) as image:
-                sizes.setdefault(image.size, []).append(name)
-        except FileNotFoundError:
-            raise UserError(f"image {path} does not exist", "seedbed data check") from None
-        except (UnidentifiedImageError, OSError) as error:
-            raise UserError(f"image {path} cannot be read ({error})", "seedbed data check") from None
+        sizes.setdefault(image_size(path), []).append(name)
     return [names[i : i + batch] for _, names in sorted(sizes.items()) for i in range(0, len(names), batch)]
 
 

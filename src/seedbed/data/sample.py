@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +18,15 @@ from seedbed.data.masks import write_mask
 from seedbed.data.scenes import KINDS, class_scene, salient_scene
 from seedbed.data.voc import JSON_LABELS
 from seedbed.errors import UserError
-from seedbed.files import disk_errors, write_atomic, write_json, write_text
+from seedbed.files import disk_errors, read_json, write_atomic, write_json, write_text
 
 SAMPLE_CLASSES = tuple(kind.name for kind in KINDS)
 """Names of the classes, in id order."""
 
 VERSION = 1
 """Enters every seed; another version is another data set."""
+
+_MANIFEST = "MANIFEST.json"
 
 
 @dataclass(frozen=True)
@@ -49,10 +53,10 @@ Numbers measured on it show that methods work. They say nothing about photograph
 
 
 def write_sample(root: Path, counts: Counts | None = None) -> None:
-    """Write the sample into the folder `root`, in the place of an older sample once the new one is complete.
+    """Write the sample into the folder `root`, in the place of an older or damaged one once the new one is complete.
 
     About 7 MB, a few seconds. The same versions of this package and of Pillow give the same bytes. Raises UserError
-    when `root` holds anything but a sample, and when the disk is full.
+    when `root` holds anything but a sample, or files of others beside it, and when the disk is full.
     """
     _refuse_other_data(root)
     with disk_errors(root):
@@ -61,6 +65,7 @@ def write_sample(root: Path, counts: Counts | None = None) -> None:
             fresh = Path(folder) / root.name
             _write_all(fresh, counts or Counts())
             if root.exists():
+                _refuse_added_files(root, fresh)
                 root.rename(Path(folder) / "old")
             fresh.rename(root)
 
@@ -69,6 +74,40 @@ def is_sample(root: Path) -> bool:
     """Return whether the folder `root` holds a sample, as its README says."""
     readme = root / "README.txt"
     return readme.is_file() and readme.read_text(errors="replace").startswith(_TITLE)
+
+
+def is_intact(root: Path) -> bool:
+    """Return whether `root` holds a sample of this version, every file as it was written, and nothing else."""
+    return is_sample(root) and _recorded(root) == _manifest(root)
+
+
+def _manifest(root: Path) -> dict[str, Any]:
+    """Return what the manifest of the sample in `root` must say: the version, and the MD5 of every file by its path."""
+    paths = {path.relative_to(root).as_posix(): path for path in root.rglob("*") if path.is_file()}
+    paths.pop(_MANIFEST, None)
+    hashes = {name: hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() for name, path in paths.items()}
+    return {"version": VERSION, "files": hashes}
+
+
+def _recorded(root: Path) -> Any:
+    """Return what the manifest in `root` says; None where it is missing or no JSON."""
+    try:
+        return read_json(root / _MANIFEST)
+    except UserError:
+        return None
+
+
+def _refuse_added_files(root: Path, fresh: Path) -> None:
+    """Raise UserError when `root` holds files that neither the `fresh` sample nor its own manifest has."""
+    recorded = _recorded(root)
+    older = recorded.get("files", ()) if isinstance(recorded, dict) else ()
+    known = {_MANIFEST, *_manifest(fresh)["files"], *older}
+    added = sorted({path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()} - known)
+    if added:
+        raise UserError(
+            f"{root} holds {len(added)} files that are not the sample's, first {added[0]}; nothing was changed",
+            "move them elsewhere, then run the same command again",
+        )
 
 
 def _refuse_other_data(root: Path) -> None:
@@ -93,6 +132,7 @@ def _write_all(root: Path, counts: Counts) -> None:
     classes = f"{len(KINDS)} classes ({', '.join(SAMPLE_CLASSES)})"
     readme = _README.format(title=_TITLE, counts=counts, classes=classes, labels=JSON_LABELS)
     write_text(root / "README.txt", readme)
+    write_json(root / _MANIFEST, _manifest(root))
 
 
 def _write_class_image(voc: Path, image_id: str, seed: tuple[int, int, int]) -> list[str]:

@@ -5,13 +5,14 @@
     {"data": str, "seed": int, "baseline": "cam" | null,
      "methods": {<method>: {
         "pseudo": MEASURED, "val": MEASURED,
-        "against_cam": {"pseudo": DIFFERENCE, "val": DIFFERENCE}}},   # not for cam itself
+        "against_cam": {"pseudo": DIFFERENCE | null, "val": DIFFERENCE | null}}},   # not for cam itself
      "same_rule": {<rule>: {<method>: {<point>: {
         "values": {...}, "miou": float, "interval": [low, high], "images": int, "against_cam": DIFFERENCE}}}},
      "saliency": {<test set>: {"images": int, "mae": float, ...}}}
 
 MEASURED is what the stage wrote: `miou`, `interval`, `split`, `images`, `variant`, `variants`, `per_class`,
-`precision`, `recall`, `coverage`, `rule`, `values`, `choose`, `crf` and more.
+`precision`, `recall`, `coverage`, `rule`, `values`, `choose`, `crf` and more. Without masks of the images its scores,
+and the differences, are null.
 DIFFERENCE is {"difference": float, "interval": [low, high]}: the method's mIoU minus that of plain CAM, with its 95 %
 paired bootstrap interval. <point> is a setting of seedbed.study.protocol.
 """
@@ -30,7 +31,7 @@ import numpy as np
 from seedbed.evaluate.bootstrap import paired
 from seedbed.files import write_text
 from seedbed.params import Params
-from seedbed.report.results import BASELINE, PARTS, Json, Results, surface
+from seedbed.report.results import BASELINE, PARTS, Json, Measured, Results, surface
 
 
 def compare(results: Results, params: Params) -> Json:
@@ -41,9 +42,7 @@ def compare(results: Results, params: Params) -> Json:
         methods[method] = {part: results.measured[part][method].metrics for part in PARTS}
         if baseline and method != baseline:
             methods[method]["against_cam"] = {
-                part: _difference(
-                    results.measured[part][method].confusions, results.measured[part][baseline].confusions, params
-                )
+                part: _against(results.measured[part][method], results.measured[part][baseline], params)
                 for part in PARTS
             }
     return {
@@ -75,6 +74,12 @@ def _same_rule(results: Results, params: Params, baseline: str | None) -> Json:
     return table
 
 
+def _against(method: Measured, baseline: Measured, params: Params) -> Json | None:
+    if not (method.scored and baseline.scored):
+        return None
+    return _difference(method.confusions, baseline.confusions, params)
+
+
 def _difference(first: np.ndarray, second: np.ndarray, params: Params) -> Json:
     difference, low, high = paired(first, second, samples=params.evaluate.bootstrap, seed=params.seed)
     return {"difference": difference, "interval": [low, high]}
@@ -83,18 +88,20 @@ def _difference(first: np.ndarray, second: np.ndarray, params: Params) -> Json:
 def write_plots(folder: Path, results: Results) -> None:
     """Write the tables behind `dvc plots`.
 
-    `<rule>/<method>.csv` (threshold, miou) of rules with one threshold; `per-class/<method>-<part>.csv` (class, iou).
+    `<rule>/<method>.csv` (threshold, miou) of rules with one threshold; `per-class/<method>-<part>.csv` (class, iou) of
+    what could be scored.
     """
     for method in results.methods:
         for rule in results.studies[method]["rules"]:
             swept = surface(results.studies[method], rule)
-            if swept is not None and swept[1].ndim == 1:
-                rows = zip(swept[0][0], swept[1].tolist(), strict=True)
+            if swept is not None and swept.miou.ndim == 1:
+                rows = zip(swept.axes[0], swept.miou.tolist(), strict=True)
                 _write_csv(folder / rule / f"{method}.csv", ("threshold", "miou"), rows)
         for part in PARTS:
             per_class = results.measured[part][method].metrics["per_class"]
-            classes = ((name, iou) for name, iou in per_class.items() if iou is not None)
-            _write_csv(folder / "per-class" / f"{method}-{part}.csv", ("class", "iou"), classes)
+            classes = [(name, iou) for name, iou in per_class.items() if iou is not None]
+            if classes:
+                _write_csv(folder / "per-class" / f"{method}-{part}.csv", ("class", "iou"), classes)
 
 
 def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import matplotlib
 import numpy as np
+import numpy.typing as npt
 from markupsafe import Markup
 from PIL import Image
 
@@ -21,9 +22,11 @@ from seedbed.report.svg import WIDTH, Panel
 POINT_SHAPES = {"published": "square", "chosen": "dot", "oracle": "diamond"}
 """How the named settings of a fusion rule are marked in the curves and maps."""
 
+_MAP_PIXELS = (960, 480)  # of a heat map: an edge is at most half a screen pixel off
+
 Interval = tuple[float, float]
 Band = tuple[tuple[float, float], tuple[float, float]]
-"""Lower and upper (CAM, saliency) thresholds of a setting; equal where it leaves no pixel ignored."""
+"""Lower and upper thresholds of a setting on two axes; equal where it leaves no pixel ignored."""
 
 
 @dataclass(frozen=True)
@@ -88,10 +91,11 @@ def class_bars(classes: Sequence[str], series: Sequence[tuple[str, str, Sequence
     return panel.render(f"{axis} of {len(classes)} classes: {mean}")
 
 
-def threshold_curves(series: Sequence[Series], axis: str = "CAM threshold") -> Markup:
+def threshold_curves(series: Sequence[Series], axis: str) -> Markup:
     """Draw mIoU over the threshold, one line per method, with its marked points."""
     top = 100 * max(max(one.ys) for one in series)
-    panel = Panel(x=(0, 1), y=(0, 10 * math.ceil(min(top + 4, 100) / 10)), height=300)
+    span = min(0.0, *(min(one.xs) for one in series)), max(1.0, *(max(one.xs) for one in series))
+    panel = Panel(x=span, y=(0, 10 * math.ceil(min(top + 4, 100) / 10)), height=300)
     panel.y_axis("mIoU, %")
     panel.x_axis(axis)
     for one in series:
@@ -108,27 +112,31 @@ def threshold_curves(series: Sequence[Series], axis: str = "CAM threshold") -> M
 def heat_map(
     surface: np.ndarray,
     axes: tuple[Sequence[float], Sequence[float]],
+    names: tuple[str, str],
     label: str,
     limits: Interval,
     points: Mapping[str, Band],
 ) -> Markup:
-    """Draw mIoU [X,Y] over the thresholds `axes` (evenly spaced): CAM to the right, saliency upwards.
+    """Draw mIoU [X,Y] over the ascending thresholds `axes`, called `names`: the first to the right, the second upwards.
 
-    `limits` are the fractions at both ends of the colour scale, equal for all methods so that maps can be compared. A
-    point with an ignore band is a line from the lower to the upper thresholds, with its marker at the upper end.
+    A cell reaches from its threshold to the next one, the last to 1, the highest score there is. `limits` are the
+    fractions at both ends of the colour scale, equal for all methods so that maps can be compared. A point with an
+    ignore band is a line from the lower to the upper thresholds, with its marker at the upper end.
     """
-    x, y = (_cell_range(axis) for axis in axes)
+    x, y = ((axis[0], max(1.0, axis[-1])) for axis in axes)
     panel = Panel(x=x, y=y, height=300)
-    panel.picture(_cells(surface.T, limits))
-    panel.y_axis("saliency threshold", grid=False)
-    panel.x_axis("CAM threshold")
-    for name, (low, high) in points.items():
+    columns, rows = (_cell_of_pixels(axis, count) for axis, count in zip(axes, _MAP_PIXELS, strict=True))
+    panel.picture(_cells(surface.T[np.ix_(rows, columns)], limits))
+    panel.y_axis(names[1], grid=False)
+    panel.x_axis(names[0])
+    for point, (low, high) in points.items():
         if low != high:
             panel.segment(*low, *high, "on-map", "band")
-        panel.marker(POINT_SHAPES[name], *high, "on-map", f"{label}, {name}: CAM {high[0]:.3g}, saliency {high[1]:.3g}")
+        where = ", ".join(f"{name} {value:.3g}" for name, value in zip(names, high, strict=True))
+        panel.marker(POINT_SHAPES[point], *high, "on-map", f"{label}, {point}: {where}")
     column, row = (int(index) for index in np.unravel_index(np.argmax(surface), surface.shape))
-    best = f"best {100 * surface.max():.1f} at CAM {axes[0][column]:.2f}, saliency {axes[1][row]:.2f}"
-    return panel.render(f"mIoU of {label} over CAM and saliency threshold: {best}")
+    best = f"best {100 * surface.max():.1f} at {names[0]} {axes[0][column]:.2f}, {names[1]} {axes[1][row]:.2f}"
+    return panel.render(f"mIoU of {label} over {names[0]} and {names[1]}: {best}")
 
 
 def colour_bar(limits: Interval) -> str:
@@ -158,10 +166,11 @@ def training_curves(steps: Sequence[float], losses: Mapping[str, Sequence[float]
     return panel.render(f"Training loss over {max(steps):.0f} steps: {spoken}")
 
 
-def _cell_range(axis: Sequence[float]) -> Interval:
-    """Return the range that cells centred on the values of `axis` cover."""
-    half = (axis[-1] - axis[0]) / (len(axis) - 1) / 2
-    return axis[0] - half, axis[-1] + half
+def _cell_of_pixels(axis: Sequence[float], pixels: int) -> npt.NDArray[np.intp]:
+    """Return for each of `pixels` across the map the cell that it lies in: cells may differ in width."""
+    low, high = axis[0], max(1.0, axis[-1])
+    centres = low + (np.arange(pixels) + 0.5) / pixels * (high - low)
+    return np.searchsorted(axis, centres, side="right") - 1
 
 
 def _spread(labels: list[tuple[float, str]], gap: float = 12.0) -> list[tuple[float, str]]:
@@ -173,7 +182,7 @@ def _spread(labels: list[tuple[float, str]], gap: float = 12.0) -> list[tuple[fl
 
 
 def _cells(values: np.ndarray, limits: Interval) -> str:
-    """Return `values` [H,W] (row 0 at the bottom) as a PNG data URI in viridis, one pixel per cell."""
+    """Return `values` [H,W] (row 0 at the bottom) as a PNG data URI in viridis, one pixel per value."""
     low, high = limits
     level = np.clip((values[::-1] - low) / (high - low or 1.0), 0, 1)
     colours = matplotlib.colormaps["viridis"](level, bytes=True)[..., :3]

@@ -6,7 +6,7 @@ import base64
 import colorsys
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,16 @@ from seedbed import IGNORE
 from seedbed.errors import UserError
 from seedbed.evaluate.scores import scores
 from seedbed.paths import Paths
-from seedbed.report.results import Results, Sources, mend
+from seedbed.report.results import Results, Sources, mend, report_images
 
 SHOWN = {
     "pseudo": {"disagree": 4, "best": 2, "worst": 4, "typical": 2},
     "val": {"disagree": 2, "best": 2, "worst": 2, "typical": 2},
 }
 """How many images of each kind are shown, of the training images (pseudo-labels) and of the validation images."""
+
+SHOWN_UNSCORED = {"disagree": 8, "spread": 4}
+"""How many training images of each kind are shown where there are no masks to score them by."""
 
 ERRORS = {"missed": (213, 94, 0), "added": (0, 114, 178), "confused": (204, 121, 167)}
 """Colours of wrong pixels: object taken for background, background taken for an object, one class for another."""
@@ -52,7 +55,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class Column:
-    """Pictures under one heading: the input, one method (with its score on this image), or the truth."""
+    """Pictures under one heading: the input, one method (with its score on this image), or the truth (may lack)."""
 
     title: str
     method: str | None
@@ -62,7 +65,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Card:
-    """Everything about one image; `legend` names the classes in it, with their colours."""
+    """Everything about one image; `legend` names the classes of its truth (else of its labels), with their colours."""
 
     image: str
     columns: list[Column]
@@ -71,31 +74,64 @@ class Card:
 
 @dataclass(frozen=True)
 class Group:
-    """Cards that were picked for the same reason: disagree, best, worst or typical."""
+    """Cards that were picked for the same reason: disagree, best, worst, typical or spread."""
 
     kind: str
     cards: list[Card]
 
 
+@dataclass(frozen=True)
+class Pick:
+    """An image to show, and the mIoU of each method on it alone (None without a mask)."""
+
+    image: str
+    quality: Sequence[float | None]
+
+
 def build_gallery(paths: Paths, results: Results, sources: Sources) -> dict[str, list[Group]]:
     """Return the groups of cards of the training images (`pseudo`) and of the validation images (`val`)."""
-    picks: dict[str, dict[str, list[int]]] = {}
-    quality: dict[str, npt.NDArray[np.float64]] = {}
-    for part, counts in SHOWN.items():
-        quality[part] = np.stack([scores(results.measured[part][method].confusions).miou for method in results.methods])
-        picks[part] = choose_images(quality[part], counts)
-    cards = sum(len(chosen) for kinds in picks.values() for chosen in kinds.values())
-    painter = Painter(paths, results.methods, sources, side=picture_side(cards * (2 * len(results.methods) + 3)))
-    gallery: dict[str, list[Group]] = {}
-    for part, kinds in picks.items():
-        ids = results.measured[part][results.methods[0]].ids
-        draw = painter.training_card if part == "pseudo" else painter.validation_card
-        gallery[part] = [
-            Group(kind, [draw(ids[index], quality[part][:, index].tolist()) for index in chosen])
-            for kind, chosen in kinds.items()
-            if chosen
-        ]
-    return gallery
+    picks = {part: _picks(paths, results, part) for part in SHOWN}
+    shown = {part: [pick.image for chosen in kinds.values() for pick in chosen] for part, kinds in picks.items()}
+    count = len(results.methods)
+    painter = Painter(
+        paths,
+        results.methods,
+        sources,
+        {method: sources.predict(method, shown["pseudo"]) for method in results.methods if shown["pseudo"]},
+        side=picture_side(len(shown["pseudo"]) * (3 * count + 3) + len(shown["val"]) * (2 * count + 3)),
+    )
+    draw = {"pseudo": painter.training_card, "val": painter.validation_card}
+    return {
+        part: [Group(kind, [draw[part](pick) for pick in chosen]) for kind, chosen in kinds.items() if chosen]
+        for part, kinds in picks.items()
+    }
+
+
+def _picks(paths: Paths, results: Results, part: str) -> dict[str, list[Pick]]:
+    """Choose the images of a part, by kind: by score, or training images without masks by disagreement."""
+    measured = [results.measured[part][method] for method in results.methods]
+    if part == "pseudo" and not measured[0].scored:
+        ids = report_images(paths, results.methods[0])
+        gaps = np.array([_disagreement(paths, results.methods, image) for image in ids])
+        unknown = [None] * len(measured)
+        chosen = choose_unscored(gaps, SHOWN_UNSCORED)
+        return {kind: [Pick(ids[index], unknown) for index in indices] for kind, indices in chosen.items()}
+    quality = np.stack([scores(one.confusions).miou for one in measured])
+    chosen = choose_images(quality, SHOWN[part])
+    return {
+        kind: [Pick(measured[0].ids[index], quality[:, index].tolist()) for index in indices]
+        for kind, indices in chosen.items()
+    }
+
+
+def _disagreement(paths: Paths, methods: Sequence[str], image: str) -> float:
+    """Return the share of pixels to which the methods' pseudo-labels do not all give the same id."""
+    if len(methods) == 1:
+        return 0.0
+    first, *others = (
+        _read_labels(paths.pseudo_labels(method) / f"{image}.png", "pseudo", method) for method in methods
+    )
+    return float(np.any([other != first for other in others], axis=0).mean())
 
 
 def choose_images(quality: npt.NDArray[np.float64], counts: dict[str, int]) -> dict[str, list[int]]:
@@ -124,6 +160,18 @@ def choose_images(quality: npt.NDArray[np.float64], counts: dict[str, int]) -> d
     return picks
 
 
+def choose_unscored(gaps: npt.NDArray[np.float64], counts: dict[str, int]) -> dict[str, list[int]]:
+    """Pick images without scores by the disagreement `gaps` [images] between methods; no image is picked twice.
+
+    `disagree`: largest gap, if any; `spread`: evenly over the others, in their order. Ties go to the earlier image.
+    """
+    ranked = [int(index) for index in np.argsort(-gaps, kind="stable") if gaps[index] > 0]
+    disputed = ranked[: counts["disagree"]]
+    others = [index for index in range(len(gaps)) if index not in disputed]
+    places = np.linspace(0, len(others) - 1, min(counts["spread"], len(others))).round()
+    return {"disagree": disputed, "spread": [others[int(place)] for place in places]}
+
+
 def picture_side(pictures: int) -> int:
     """Return the long side in pixels at which so many pictures stay within the page's budget."""
     area = _BUDGET / max(pictures, 1) / _BYTES_PER_PIXEL
@@ -144,54 +192,69 @@ def class_colours(count: int) -> list[Colour]:
 
 @dataclass(frozen=True)
 class Painter:
-    """Paints the cards of images at a long side of `side` pixels."""
+    """Paints the cards of images at a long side of `side` pixels.
+
+    `predicted[method][image]`: what the segmenter makes of the training images that are shown, uint8 [H,W].
+    """
 
     paths: Paths
     methods: Sequence[str]
     sources: Sources
+    predicted: Mapping[str, Mapping[str, Pixels]]
     side: int
 
-    def training_card(self, image: str, quality: Sequence[float]) -> Card:
-        """Return photo, saliency map, each method's class map and pseudo-label, and truth of a training image."""
-        photo, truth = np.asarray(self.sources.image(image)), self.sources.mask(image)
-        columns = []
-        for method, score in zip(self.methods, quality, strict=True):
+    def training_card(self, pick: Pick) -> Card:
+        """Return photo, saliency map, each method's class map, pseudo-label and prediction, and truth, if there is."""
+        image = pick.image
+        photo, truth = np.asarray(self.sources.image(image)), self._truth(pick)
+        columns, labels = [], []
+        for method, score in zip(self.methods, pick.quality, strict=True):
             cams = np.asarray(self.sources.cams(method, image)[0], np.float32)
-            label = self._labels(self.paths.pseudo_labels(method) / f"{image}.png", "pseudo", method)
+            label = _read_labels(self.paths.pseudo_labels(method) / f"{image}.png", "pseudo", method)
+            prediction = self.predicted[method][image]
             tiles = [
                 self._tile(_heat(photo, cams), "class map", f"class map of {method} on {image}"),
-                self._tile(
-                    self._paint(photo, label),
-                    "pseudo-label",
-                    f"pseudo-label of {method} on {image}: {self._names(label)}",
-                ),
+                self._label_tile(photo, label, "pseudo-label", f"{method} on {image}"),
+                self._label_tile(photo, prediction, "prediction", f"{method} on {image}"),
             ]
-            columns.append(Column(method, method, float(score), tiles))
-        return self._card(image, photo, truth, columns)
+            columns.append(Column(method, method, score, tiles))
+            labels += [label, prediction]
+        return self._card(image, photo, truth, columns, [truth] if truth is not None else labels)
 
-    def validation_card(self, image: str, quality: Sequence[float]) -> Card:
+    def validation_card(self, pick: Pick) -> Card:
         """Return photo, saliency map, each method's prediction and its errors, and truth of a validation image."""
+        image = pick.image
         photo, truth = np.asarray(self.sources.image(image)), self.sources.mask(image)
         columns = []
-        for method, score in zip(self.methods, quality, strict=True):
-            label = self._labels(self.paths.predictions(method) / f"{image}.png", "evaluate-segmenter", method)
+        for method, score in zip(self.methods, pick.quality, strict=True):
+            label = _read_labels(self.paths.predictions(method) / f"{image}.png", "evaluate-segmenter", method)
             tiles = [
-                self._tile(
-                    self._paint(photo, label), "prediction", f"prediction of {method} on {image}: {self._names(label)}"
-                ),
+                self._label_tile(photo, label, "prediction", f"{method} on {image}"),
                 self._tile(_errors(photo, label, truth), "errors", f"wrong pixels of {method} on {image}"),
             ]
-            columns.append(Column(method, method, float(score), tiles))
-        return self._card(image, photo, truth, columns)
+            columns.append(Column(method, method, score, tiles))
+        return self._card(image, photo, truth, columns, [truth])
 
-    def _card(self, image: str, photo: Pixels, truth: Pixels, columns: list[Column]) -> Card:
+    def _truth(self, pick: Pick) -> Pixels | None:
+        """Return the mask of a training image; one that was not scored may have none."""
+        try:
+            return self.sources.mask(pick.image)
+        except UserError:
+            if None not in pick.quality:
+                raise
+            return None
+
+    def _card(
+        self, image: str, photo: Pixels, truth: Pixels | None, columns: list[Column], labels: Sequence[Pixels]
+    ) -> Card:
+        """Add input and truth to the methods' columns, and a legend of the classes in `labels`."""
         saliency = self.sources.saliency(image)
         inputs = [
             self._tile(photo, "photo", f"photo {image}"),
             self._tile(np.repeat(saliency[..., None], 3, axis=2), "saliency", f"saliency map of {image}"),
         ]
-        reference = [self._tile(self._paint(photo, truth), "truth", f"true mask of {image}: {self._names(truth)}")]
-        classes = [int(label) for label in np.unique(truth) if 0 < label < IGNORE]
+        reference = [self._label_tile(photo, truth, "truth", image)] if truth is not None else []
+        classes = sorted({int(label) for one in labels for label in np.unique(one) if 0 < label < IGNORE})
         colours = class_colours(len(self.sources.classes))
         legend = [
             (self.sources.classes[label - 1], "#{:02x}{:02x}{:02x}".format(*colours[label - 1])) for label in classes
@@ -199,13 +262,6 @@ class Painter:
         return Card(
             image, [Column("input", None, None, inputs), *columns, Column("truth", None, None, reference)], legend
         )
-
-    def _labels(self, path: Path, stage: str, method: str) -> Pixels:
-        try:
-            with Image.open(path) as stored:
-                return np.array(stored)
-        except (FileNotFoundError, UnidentifiedImageError):
-            raise UserError(f"{path} does not exist or is no image", mend(stage, method)) from None
 
     def _names(self, labels: Pixels) -> str:
         found = [self.sources.classes[label - 1] for label in np.unique(labels) if 0 < label < IGNORE]
@@ -218,6 +274,9 @@ class Painter:
         table[IGNORE] = 255
         return _blend(photo, table[labels], labels != 0, strength=np.where(labels == IGNORE, 0.9, 0.72)[..., None])
 
+    def _label_tile(self, photo: Pixels, labels: Pixels, kind: str, whose: str) -> Tile:
+        return self._tile(self._paint(photo, labels), kind, f"{kind} of {whose}: {self._names(labels)}")
+
     def _tile(self, pixels: Pixels, caption: str, alt: str) -> Tile:
         """Encode a picture (uint8 [H,W,3]), shrunk to `side`."""
         picture = Image.fromarray(pixels)
@@ -225,6 +284,14 @@ class Painter:
         stream = io.BytesIO()
         picture.save(stream, "WEBP", quality=_QUALITY, method=6)
         return Tile(caption, alt, "data:image/webp;base64," + base64.b64encode(stream.getvalue()).decode())
+
+
+def _read_labels(path: Path, stage: str, method: str) -> Pixels:
+    try:
+        with Image.open(path) as stored:
+            return np.array(stored)
+    except (FileNotFoundError, UnidentifiedImageError):
+        raise UserError(f"{path} does not exist or is no image", mend(stage, method)) from None
 
 
 def _heat(photo: Pixels, cams: npt.NDArray[np.float32]) -> Pixels:

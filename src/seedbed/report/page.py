@@ -17,14 +17,12 @@ from seedbed.paths import Paths
 from seedbed.report import figures
 from seedbed.report.compare import compare, write_plots
 from seedbed.report.gallery import ERRORS, build_gallery
-from seedbed.report.results import BASELINE, PARTS, Json, Results, Sources, read_results, surface
+from seedbed.report.results import BASELINE, PARTS, Json, Results, Sources, read_results
 from seedbed.report.svg import SHAPES
+from seedbed.report.sweeps import rule_figure
 
 MLFLOW_UI = "http://127.0.0.1:5000"
 """Where `make ui` serves the runs."""
-
-MARKED = ("published", "chosen", "oracle")
-"""The settings that are marked in the threshold figures."""
 
 MEASURES = {
     "mae": "MAE",
@@ -69,7 +67,8 @@ def render_page(paths: Paths, params: Params, results: Results, comparison: Json
             leader=_leader(comparison),
             overview=_overview(comparison, tint),
             per_class=_per_class(results, sources.classes, tint),
-            rules={rule: figure for rule in params.study.rules if (figure := _rule_figure(results, rule, tint))},
+            crf=_crf(results, params),
+            rules={rule: figure for rule in params.study.rules if (figure := rule_figure(results, rule, tint, label))},
             training=[
                 (curve, figures.training_curves(curve.steps, curve.losses, tint.get(curve.method, "")))
                 for curve in results.curves
@@ -149,32 +148,64 @@ def _leader(comparison: Json) -> str:
     """Return the method to name first: the best on the validation images, the baseline only where it is alone."""
     methods = comparison["methods"]
     rivals = [method for method in methods if method != comparison["baseline"]] or list(methods)
-    return max(rivals, key=lambda method: methods[method]["val"]["miou"])
+
+    def rank(method: str) -> list[float]:
+        scored = (methods[method][part]["miou"] for part in ("val", "pseudo"))
+        return [-1.0 if miou is None else miou for miou in scored]
+
+    return max(rivals, key=rank)
+
+
+def _crf(results: Results, params: Params) -> dict[str, dict[str, str | None]]:
+    """Return part -> method -> the parameters of the dense CRF there and who chose them; None where there was none."""
+    return {
+        part: {
+            method: crf_settings(one.metrics["crf"], params, results.studies[method])
+            for method, one in measured.items()
+        }
+        for part, measured in results.measured.items()
+    }
+
+
+def crf_settings(used: Mapping[str, float] | bool | None, params: Params, study: Json) -> str | None:
+    """Return CRF parameters as text with who chose them; None without CRF.
+
+    `used` is the entry `crf` of the metrics: the parameters, or true for predictions, which are refined with those of
+    params.yaml and by their own probabilities, so without `confidence`.
+    """
+    if not used:
+        return None
+    values = used if isinstance(used, Mapping) else params.crf.model_dump(exclude={"confidence"})
+    chosen = (study.get("crf") or {}).get("chosen", {}).get("params")
+    text = ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in sorted(values.items()))
+    return f"{text}; {'chosen by the study' if values == chosen else 'from params.yaml'}"
 
 
 def _overview(comparison: Json, tint: Mapping[str | None, str]) -> dict[str, dict[str, Markup]]:
-    """Return per part the interval charts of the scores and, where there is a baseline, of the differences to it."""
+    """Return per part the interval charts of the scores and of the differences to the baseline, where there are any."""
     methods = comparison["methods"]
     charts: dict[str, dict[str, Markup]] = {}
     for part in PARTS:
         rows = [
             figures.Row(label(name), tint[name], found[part]["miou"], found[part]["interval"])
             for name, found in methods.items()
+            if found[part]["miou"] is not None
         ]
-        charts[part] = {"scores": figures.interval_chart(rows, "mIoU, %")}
-        against = {name: found["against_cam"][part] for name, found in methods.items() if "against_cam" in found}
-        if against:
-            rows = [
-                figures.Row(label(name), tint[name], one["difference"], one["interval"])
-                for name, one in against.items()
-            ]
+        charts[part] = {"scores": figures.interval_chart(rows, "mIoU, %")} if rows else {}
+        rows = [
+            figures.Row(label(name), tint[name], one["difference"], one["interval"])
+            for name, found in methods.items()
+            if (one := found.get("against_cam", {}).get(part))
+        ]
+        if rows:
             charts[part]["differences"] = figures.interval_chart(
                 rows, f"mIoU minus that of {label(BASELINE)}, points", zero=True
             )
     return charts
 
 
-def _per_class(results: Results, classes: Sequence[str], tint: Mapping[str | None, str]) -> dict[str, Markup]:
+def _per_class(results: Results, classes: Sequence[str], tint: Mapping[str | None, str]) -> dict[str, Markup | None]:
+    """Return per part the bars of the classes; None where no method could be scored."""
     charts = {}
     for part, measured in results.measured.items():
         scored = next(iter(measured.values())).metrics["per_class"]
@@ -186,51 +217,7 @@ def _per_class(results: Results, classes: Sequence[str], tint: Mapping[str | Non
                 [np.nan if (iou := one.metrics["per_class"][name]) is None else iou for name in names],
             )
             for method, one in measured.items()
+            if one.scored
         ]
-        charts[part] = figures.class_bars(names, series, "IoU, %")
+        charts[part] = figures.class_bars(names, series, "IoU, %") if series else None
     return charts
-
-
-def _rule_figure(results: Results, rule: str, tint: Mapping[str | None, str]) -> Json | None:
-    """Return the figures of the sweep of `rule`: one with a curve per method, or one heat map per method."""
-    swept = {
-        method: found for method in results.methods if (found := surface(results.studies[method], rule)) is not None
-    }
-    if not swept:
-        return None
-    study = results.studies[next(iter(swept))]["rules"][rule]
-    common = {"summary": study["summary"], "parameters": study["parameters"]}
-    if all(values.ndim == 1 for _, values in swept.values()):
-        return common | {"curve": _curve(results, rule, swept, tint)}
-    limits = (
-        min(float(values.min()) for _, values in swept.values()),
-        max(float(values.max()) for _, values in swept.values()),
-    )
-    maps = {method: _map(results, rule, method, swept[method], limits) for method in swept}
-    return common | {"maps": maps, "scale": figures.colour_bar(limits), "limits": limits}
-
-
-def _curve(results: Results, rule: str, swept: Mapping[str, Any], tint: Mapping[str | None, str]) -> Markup:
-    series = []
-    for method, ((thresholds,), miou) in swept.items():
-        marks = {}
-        for name, point in _marked(results, method, rule).items():
-            (value,) = point["values"].values()
-            marks[name] = (value, point["miou"]["report"])
-        series.append(figures.Series(label(method), tint[method], thresholds, miou.tolist(), marks))
-    return figures.threshold_curves(series)
-
-
-def _map(results: Results, rule: str, method: str, swept: Any, limits: figures.Interval) -> Markup:
-    axes, miou = swept
-    names = [axis["parameter"] for axis in results.studies[method]["rules"][rule]["surface"]["axes"]]
-    marks: dict[str, figures.Band] = {}
-    for name, point in _marked(results, method, rule).items():
-        low, high = ([point["values"][f"{axis}_{end}"] for axis in names] for end in ("low", "high"))
-        marks[name] = (low[0], low[1]), (high[0], high[1])
-    return figures.heat_map(miou, (axes[0], axes[1]), label(method), limits, marks)
-
-
-def _marked(results: Results, method: str, rule: str) -> dict[str, Json]:
-    found = results.studies[method]["rules"][rule]["points"]
-    return {name: found[name] for name in MARKED if found.get(name, {}).get("miou")}

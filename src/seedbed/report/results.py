@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,17 @@ BASELINE = "cam"
 PARTS = {"pseudo": "pseudo", "val": "evaluate-segmenter"}
 """The parts of a method that are measured, and their stages: pseudo-labels, and predictions on validation images."""
 
+RUNS: list[tuple[str, bool]] = [
+    ("train-saliency", False),
+    ("evaluate-saliency", False),
+    ("train-localiser", True),
+    ("study", True),
+    ("pseudo", True),
+    ("train-segmenter", True),
+    ("evaluate-segmenter", True),
+]
+"""The stages that leave a record of their run, and whether there is one per method."""
+
 POINTS = ("published", "chosen", "grid", "oracle")
 """The settings of a rule that a study reports (seedbed.study.protocol)."""
 
@@ -37,8 +48,9 @@ class Sources:
     """Where the pictures of the gallery come from, and the names of the classes.
 
     `classes`: object classes in id order, without background. `image(id)`: RGB uint8 [H,W,3] or a PIL image.
-    `mask(id)`: true ids uint8 [H,W]. `saliency(id)`: uint8 [H,W]. `cams(method, id)`: class maps in 0..1 [K,H,W] and
-    their 0-based classes [K].
+    `mask(id)`: true ids uint8 [H,W]; UserError for a training image without a mask. `saliency(id)`: uint8 [H,W].
+    `cams(method, id)`: class maps in 0..1 [K,H,W] and their 0-based classes [K]. `predict(method, ids)`: what the
+    segmenter of `method` makes of these images, id -> uint8 [H,W]; called once per method.
     """
 
     classes: tuple[str, ...]
@@ -46,15 +58,24 @@ class Sources:
     mask: Callable[[str], Pixels]
     saliency: Callable[[str], Pixels]
     cams: Callable[[str, str], tuple[npt.NDArray[Any], npt.NDArray[Any]]]
+    predict: Callable[[str, list[str]], Mapping[str, Pixels]]
 
 
 @dataclass(frozen=True)
 class Measured:
-    """The metrics of one stage of one method, and the matrices [N,K,K+1] of the images `ids` behind them."""
+    """The metrics of one stage of one method, and the matrices [N,K,K+1] of the images `ids` behind them.
+
+    Without masks of these images there are none: N = 0, and the scores are null.
+    """
 
     metrics: Json
     ids: list[str]
     confusions: npt.NDArray[np.int64]
+
+    @property
+    def scored(self) -> bool:
+        """Whether there is an mIoU."""
+        return self.metrics["miou"] is not None
 
 
 @dataclass(frozen=True)
@@ -65,6 +86,15 @@ class Curve:
     method: str | None
     steps: list[float]
     losses: dict[str, list[float]]
+
+
+@dataclass(frozen=True)
+class Surface:
+    """The report split's mIoU, [X] or [X,Y], over the swept values of the parameters `names`, one list per axis."""
+
+    names: list[str]
+    axes: list[list[float]]
+    miou: npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -104,18 +134,34 @@ def read_results(paths: Paths, params: Params) -> Results:
         data=read_json(paths.metrics("check-data"), mend("check-data")),
         curves=_curves(paths, methods),
         records=sorted(
-            (read_record(path) for path in paths.records.glob("*.json")),
+            (read_record(path) for stage, method in _runs(methods) if (path := paths.record(stage, method)).exists()),
             key=lambda record: (record.started, record.name),
         ),
     )
 
 
-def surface(study: Json, rule: str) -> tuple[list[list[float]], npt.NDArray[np.float64]] | None:
-    """Return the swept values of each axis and the report split's mIoU [X] or [X,Y]; None where nothing was swept."""
+def surface(study: Json, rule: str) -> Surface | None:
+    """Return what the sweep of `rule` found; None where nothing was swept."""
     swept = study["rules"].get(rule, {}).get("surface")
     if swept is None:
         return None
-    return [axis["values"] for axis in swept["axes"]], np.array(swept["miou"]["report"], np.float64)
+    return Surface(
+        names=[axis["parameter"] for axis in swept["axes"]],
+        axes=[axis["values"] for axis in swept["axes"]],
+        miou=np.array(swept["miou"]["report"], np.float64),
+    )
+
+
+def scored_points(rule_study: Json) -> dict[str, Json]:
+    """Return the settings of a rule that have a score on the report split, by name."""
+    points = {point: rule_study["points"].get(point, {}) for point in POINTS}
+    return {point: found for point, found in points.items() if (found.get("miou") or {}).get("report") is not None}
+
+
+def report_images(paths: Paths, method: str) -> list[str]:
+    """Return the training images that chose nothing, in list order: those that pseudo-labels are measured on."""
+    split = read_json(paths.study(method) / "split.json", mend("study", method))
+    return list(split["report"])
 
 
 def mend(stage: str, method: str | None = None) -> str:
@@ -157,30 +203,36 @@ def _points(paths: Paths, method: str, study: Json) -> dict[str, dict[str, npt.N
     return {
         rule: {
             point: load_confusions(require(folder / f"confusion-{rule}-{point}.npz", "study", method))[1]
-            for point in POINTS
-            if rule_study["points"].get(point, {}).get("miou")
+            for point in scored_points(rule_study)
         }
         for rule, rule_study in study["rules"].items()
     }
 
 
+def _runs(methods: list[str]) -> Iterator[tuple[str, str | None]]:
+    """Yield the stage and the method of every run behind the results."""
+    for stage, per_method in RUNS:
+        yield from ((stage, method) for method in methods) if per_method else ((stage, None),)
+
+
 def _curves(paths: Paths, methods: list[str]) -> list[Curve]:
-    """Read the training curves there are: ready-made saliency maps and given checkpoints come without."""
-    stages: list[tuple[str, str | None]] = [("train-saliency", None)]
-    stages += [(stage, method) for stage in ("train-localiser", "train-segmenter") for method in methods]
-    return [_curve(path, stage, method) for stage, method in stages if (path := paths.curves(stage, method)).exists()]
+    """Read the training curves there are: ready-made saliency maps train nothing and leave a table without rows."""
+    files = [(paths.curves(stage, method), stage, method) for stage, method in _runs(methods)]
+    curves = [_curve(path, stage, method) for path, stage, method in files if path.exists()]
+    return [curve for curve in curves if curve.steps]
 
 
 def _curve(path: Path, stage: str, method: str | None) -> Curve:
     try:
         with path.open(newline="") as stream:
-            rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(stream)]
-        columns = {name: [row[name] for row in rows] for name in rows[0]}
+            table = csv.DictReader(stream)
+            rows = [{name: float(value) for name, value in row.items()} for row in table]
+            columns = {name: [row[name] for row in rows] for name in table.fieldnames or ()}
         return Curve(
             stage,
             method,
             columns["step"],
             {name: values for name, values in columns.items() if name not in ("step", "lr")},
         )
-    except (ValueError, TypeError, KeyError, IndexError) as error:
+    except (ValueError, TypeError, KeyError) as error:
         raise UserError(f"{path} is no table of step, lr and losses ({error!r})", mend(stage, method)) from None

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
+from seedbed.data.batches import image_size
 from seedbed.data.saliency_sets import load_map
 from seedbed.errors import UserError
 
@@ -26,7 +26,7 @@ class FolderSource:
     def maps(self, paths: Mapping[str, Path]) -> Iterator[tuple[str, np.ndarray]]:
         """Yield (id, saliency map uint8 [H,W]) for every image of `paths`.
 
-        Raises UserError, before the first map, naming the images without one.
+        Raises UserError naming the images without a map, before the first map; and an image or a map that is damaged.
         """
         missing = [name for name in paths if not (self.folder / f"{name}.png").is_file()]
         if missing:
@@ -35,6 +35,4 @@ class FolderSource:
                 "add the missing maps, or set saliency.source to fpn in params.yaml",
             )
         for name, path in paths.items():
-            with Image.open(path) as image:
-                size = image.size
-            yield name, load_map(self.folder / f"{name}.png", size)
+            yield name, load_map(self.folder / f"{name}.png", image_size(path))

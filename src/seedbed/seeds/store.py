@@ -8,7 +8,6 @@ far as it goes.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -23,13 +22,16 @@ from seedbed.files import read_json, write_bytes, write_json
 
 _INDEX = "index.json"
 _CLASSES = ".classes"
+_PREFIX, _SUFFIX = "shard-", ".safetensors"
+_SHARDS = f"{_PREFIX}*{_SUFFIX}"
+_OPEN = 4  # shards that stay open: images of one shard are read together
 
 
 class MapWriter:
     """Adds maps to a store, a shard at a time; a context manager.
 
-    A store of the same `fingerprint` (of everything that the maps depend on) is continued: `done` holds its ids. Any
-    other store in `folder` is emptied first.
+    A store of the same `fingerprint` (of everything that the maps depend on) is continued: `done` holds its ids, less
+    those of shards that are gone. Any other store in `folder` is emptied first.
     """
 
     def __init__(self, folder: Path, fingerprint: str, shard: int = 256) -> None:
@@ -42,10 +44,13 @@ class MapWriter:
         if (folder / _INDEX).is_file():
             index = read_json(folder / _INDEX)
             if index.get("fingerprint") == fingerprint:
-                self._images = dict(index["images"])
-        for leftover in folder.glob("shard-*.safetensors"):
-            if leftover.name not in set(self._images.values()):
+                here = {shard.name for shard in folder.glob(_SHARDS)}
+                self._images = {name: shard for name, shard in index["images"].items() if shard in here}
+        known = set(self._images.values())
+        for leftover in folder.glob(_SHARDS):
+            if leftover.name not in known:
                 leftover.unlink()
+        self._next = max((int(shard.removesuffix(_SUFFIX).removeprefix(_PREFIX)) for shard in known), default=-1) + 1
 
     @property
     def done(self) -> frozenset[str]:
@@ -63,8 +68,9 @@ class MapWriter:
     def flush(self) -> None:
         """Write what is waiting as one shard, then the index."""
         if self._waiting:
-            shard = f"shard-{len(set(self._images.values())):05d}.safetensors"
+            shard = f"{_PREFIX}{self._next:05d}{_SUFFIX}"
             write_bytes(self.folder / shard, save(self._pending))
+            self._next += 1
             self._images.update(dict.fromkeys(self._waiting, shard))
             self._pending, self._waiting = {}, []
         write_json(self.folder / _INDEX, {"fingerprint": self.fingerprint, "images": self._images})
@@ -83,7 +89,9 @@ class MapStore:
 
     def __init__(self, folder: Path, fix: str | None = None) -> None:
         self.folder = folder
-        self._shard_of: dict[str, str] = dict(read_json(folder / _INDEX, fix)["images"])
+        self._fix = fix or "seedbed seeds --method METHOD"
+        self._shard_of: dict[str, str] = dict(read_json(folder / _INDEX, self._fix)["images"])
+        self._opened: dict[str, Any] = {}
 
     def __len__(self) -> int:
         return len(self._shard_of)
@@ -95,19 +103,25 @@ class MapStore:
         return iter(self._shard_of)
 
     def maps(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """Return maps float32 [K,H,W] in 0..1 and their classes int64 [K] (0-based) of image `name`."""
+        """Return maps float32 [K,H,W] in 0..1 and their classes int64 [K] (0-based) of image `name`.
+
+        Raises UserError when the store lacks the image, and when its shard is missing or damaged.
+        """
         if name not in self._shard_of:
-            raise UserError(f"no seeds of image {name} in {self.folder}", "seedbed seeds --method METHOD")
-        shard = _open_shard(self.folder / self._shard_of[name])
-        return shard.get_tensor(name).astype(np.float32), shard.get_tensor(name + _CLASSES)
+            raise UserError(f"no seeds of image {name} in {self.folder}", self._fix)
+        path = self.folder / self._shard_of[name]
+        try:
+            shard = self._open(path)
+            return shard.get_tensor(name).astype(np.float32), shard.get_tensor(name + _CLASSES)
+        except FileNotFoundError:
+            raise UserError(f"shard {path} is missing", f"dvc checkout, or {self._fix}") from None
+        except SafetensorError as error:
+            raise UserError(f"shard {path} is damaged ({error})", f"rm {path} && {self._fix}") from None
 
-
-@functools.lru_cache(maxsize=4)
-def _open_shard(path: Path) -> Any:
-    """Open a shard, memory-mapped; the last few stay open because images of one shard are read together."""
-    try:
-        return safe_open(path, framework="numpy")
-    except FileNotFoundError:
-        raise UserError(f"shard {path} is missing", "dvc checkout, or seedbed seeds --method METHOD") from None
-    except SafetensorError as error:
-        raise UserError(f"shard {path} is damaged ({error})", "rm it, then seedbed seeds --method METHOD") from None
+    def _open(self, path: Path) -> Any:
+        """Return the shard in `path`, memory-mapped; the shard opened longest ago is closed for it."""
+        if path.name not in self._opened:
+            if len(self._opened) == _OPEN:
+                del self._opened[next(iter(self._opened))]
+            self._opened[path.name] = safe_open(path, framework="numpy")
+        return self._opened[path.name]

@@ -45,3 +45,8 @@ class Predictor:
         for batch in image_batches(paths, self.params.batch):
             masks = self.probabilities(batch.images).argmax(dim=1).to(torch.uint8).cpu().numpy()
             yield from zip(batch.ids, masks, strict=True)
+
+    def scores(self, paths: Mapping[str, Path]) -> Iterator[tuple[str, np.ndarray]]:
+        """Yield (name, probabilities float32 [K,H,W]) for every image file of `paths`, grouped by size."""
+        for batch in image_batches(paths, self.params.batch):
+            yield from zip(batch.ids, self.probabilities(batch.images).cpu().numpy(), strict=True)

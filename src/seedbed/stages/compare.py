@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from seedbed.files import read_json
 from seedbed.params import load_params
 from seedbed.paths import Paths
-from seedbed.stages.context import Context
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from seedbed.stages.context import Context
 
 logger = logging.getLogger(__name__)
 
@@ -29,9 +34,19 @@ def compare(context: Context) -> None:
         mask=voc.mask,
         cams=lambda method, image_id: stores[method].maps(image_id),
         saliency=lambda image_id: load_map(paths.saliency_maps() / f"{image_id}.png"),
+        predict=lambda method, image_ids: _predict(context, method, image_ids),
     )
     write_comparison(paths, context.params, sources)
     logger.info("wrote %s and %s", paths.page, paths.comparison)
+
+
+def _predict(context: Context, method: str, image_ids: list[str]) -> dict[str, np.ndarray]:
+    """Return the segmenter's masks of training images that the page shows."""
+    from seedbed.stages.segment import load_segmenter, predictions
+
+    fix = f"seedbed train-segmenter --method {method}"
+    network = load_segmenter(context, context.paths.model("segmenter", method), fix)
+    return dict(predictions(context, network, image_ids))
 
 
 def track(root: Path) -> None:
@@ -64,6 +79,7 @@ def where(root: Path) -> None:
         "",
         f"Comparison page:  {paths.page.resolve().as_uri()}",
         "MLflow UI:        make ui, then open http://127.0.0.1:5000",
+        "Environment:      source .venv/bin/activate",
         "Next:             edit params.yaml and run `dvc repro`, or try one change as an experiment:",
         "                  dvc exp run -S localiser.eps.options.tau=0.6 && dvc exp show",
         "                  seedbed predict --method eps --out masks PHOTO.jpg",
@@ -72,5 +88,5 @@ def where(root: Path) -> None:
         typer.echo(line)
 
 
-def _percent(entry: dict[str, float]) -> str:
-    return f"{100 * entry['miou']:.1f} mIoU"
+def _percent(entry: dict[str, float | None]) -> str:
+    return "not scored" if entry["miou"] is None else f"{100 * entry['miou']:.1f} mIoU"

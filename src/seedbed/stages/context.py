@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,13 +15,41 @@ from seedbed.data.voc import VocData
 from seedbed.engine.device import resolve_device
 from seedbed.errors import UserError, unknown_name
 from seedbed.methods import Method, get_method
+from seedbed.nn.backbones import resolve_backbone
 from seedbed.nn.deeplab import HEADS
 from seedbed.params import FusionParams, LocaliserParams, Params, load_params
 from seedbed.paths import Paths
 from seedbed.saliency import get_source
-from seedbed.seeds.fusion import find_rule
+from seedbed.seeds.fusion import find_rule, resolve_values
+from seedbed.stages.fingerprint import fingerprint, listing
 from seedbed.tracking.environment import data_hash
 from seedbed.tracking.run import Run, start_run
+
+
+def _check_names(params: Params) -> None:
+    """Raise UserError for any name that its registry does not know, before hours of work are spent on the others."""
+    get_source(params.saliency.source)
+    if params.segmenter.head not in HEADS:
+        raise unknown_name("segmenter head", params.segmenter.head, HEADS)
+    for rule in params.study.rules:
+        find_rule(rule)
+    for name in params.methods:
+        localiser, fusion = params.localiser[name], params.fusion[name]
+        get_method(name).check_options(dict(localiser.options))
+        resolve_backbone(localiser.backbone)
+        find_rule(fusion.rule)
+        resolve_values(fusion.rule, fusion.values)
+        if fusion.values and fusion.choose != "given":
+            raise UserError(
+                f"fusion.{name}.values are given, but fusion.{name}.choose is {fusion.choose}",
+                f"set fusion.{name}.choose: given, or remove the values, in params.yaml",
+            )
+        if fusion.rule not in params.study.rules:
+            raise UserError(
+                f"rule {fusion.rule} of fusion.{name} is not among study.rules", f"add {fusion.rule} to study.rules"
+            )
+    for backbone in (params.saliency.backbone, params.segmenter.backbone):
+        resolve_backbone(backbone)
 
 
 @dataclass(frozen=True)
@@ -37,14 +63,7 @@ class Context:
     def load(cls, params_file: Path, root: Path = Path()) -> Context:
         """Read and check the parameters. Raises UserError on anything unknown or out of range."""
         params = load_params(params_file)
-        get_source(params.saliency.source)
-        if params.segmenter.head not in HEADS:
-            raise unknown_name("segmenter head", params.segmenter.head, HEADS)
-        for rule in params.study.rules:
-            find_rule(rule)
-        for name in params.methods:
-            get_method(name).check_options(dict(params.localiser[name].options))
-            find_rule(params.fusion[name].rule)
+        _check_names(params)
         return cls(params, Paths(root))
 
     @cached_property
@@ -73,10 +92,9 @@ class Context:
         return method, self.params.localiser[name], self.params.fusion[name]
 
     def fingerprint(self, *parts: BaseModel | Path | str | None) -> str:
-        """Return a hash of all that a result depends on: parameter blocks, files and folders, and the data."""
-        described = [_describe(part) for part in (*parts, self.params.data)]
-        described.append(data_hash(self.paths.root) or "untracked data")
-        return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
+        """Return a hash of all that a result depends on: `parts` (blocks, files, folders, texts), data and code."""
+        data = data_hash(self.paths.root) or listing(self.paths.data)
+        return fingerprint(*parts, self.params.data, data)
 
     def run(self, stage: str, method: str | None = None, **blocks: BaseModel | Any) -> AbstractContextManager[Run]:
         """Start the MLflow run of `stage`; `blocks` are the parameter blocks that it depends on, by name."""
@@ -95,17 +113,3 @@ class Context:
         """Log the data set as input of `run`."""
         digest = data_hash(self.paths.root) or "untracked"
         run.dataset(self.params.data.name, digest, str(self.paths.data))
-
-
-def _describe(part: BaseModel | Path | str | None) -> Any:
-    if isinstance(part, BaseModel):
-        return part.model_dump()
-    if isinstance(part, Path):
-        files = sorted(part.rglob("*")) if part.is_dir() else [part]
-        return [(str(file.relative_to(part)), file.stat().st_size, _digest(file)) for file in files if file.is_file()]
-    return part
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "blake2b").hexdigest()

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from seedbed.data.check import check_data
-from seedbed.data.sample import is_sample, write_sample
+from seedbed.data.sample import is_intact, write_sample
 from seedbed.data.use import use_data
 from seedbed.errors import UserError
 from seedbed.files import write_json
-from seedbed.stages.context import Context
+
+if TYPE_CHECKING:
+    from seedbed.stages.context import Context
 
 logger = logging.getLogger(__name__)
 _SHOWN = 20
 
 
 def make_sample(root: Path) -> None:
-    """Write the embedded sample to data/, unless it is there. Raises UserError when data/ holds anything else."""
+    """Write the embedded sample to data/, unless it is there whole. Raises UserError when data/ holds other files."""
     folder = root / "data"
-    if is_sample(folder):
+    if is_intact(folder):
         logger.info("data/ holds the sample already")
         return
     write_sample(folder)

@@ -27,22 +27,24 @@ def predict_photographs(
 ) -> None:
     """Write `out`/<name>.png, a palette mask of the image's size, for every photograph of `inputs` (files and folders).
 
-    Images whose mask is there already are passed over. `overlay` adds <name>-overlay.jpg. Raises UserError for inputs
-    that are missing, hold no images, or hold two images of one name, and for weights of another architecture.
+    `overlay` adds <name>-overlay.jpg. Raises UserError for inputs that are missing, hold no images, two of one name or
+    images in `out` itself, and for weights of another architecture.
     """
     context.method(method)
     photographs = find_images(inputs)
+    inside = [path for path in photographs.values() if path.parent.resolve() == out.resolve()]
+    if inside:
+        raise UserError(f"{inside[0]} lies in the folder {out} that the masks go to", "give another folder with --out")
     model = checkpoint or context.paths.model("segmenter", method)
     network = load_segmenter(context, model, f"seedbed train-segmenter --method {method}, or give --checkpoint FILE")
-    waiting = {name: path for name, path in photographs.items() if not (out / f"{name}.png").is_file()}
     predictor = Predictor(network, context.params.evaluate.model_copy(update={"batch": batch}), context.device)
-    with Meter("predict", len(photographs), done=len(photographs) - len(waiting)) as meter:
-        for name, mask in predictor.masks(waiting):
+    with Meter("predict", len(photographs)) as meter:
+        for name, mask in predictor.masks(photographs):
             if overlay:
-                write_overlay(out / f"{name}-overlay.jpg", waiting[name], mask)
+                write_overlay(out / f"{name}-overlay.jpg", photographs[name], mask)
             write_mask(out / f"{name}.png", mask)
             meter.advance(1)
-    logger.info("%d masks in %s (%d were there already)", len(photographs), out, len(photographs) - len(waiting))
+    logger.info("%d masks in %s", len(photographs), out)
 
 
 def find_images(inputs: list[Path]) -> dict[str, Path]:

@@ -11,18 +11,19 @@ from typing import Any
 
 import numpy as np
 
+from seedbed.crf.dense import refine_many
 from seedbed.data.masks import write_mask
 from seedbed.data.saliency_sets import load_map
 from seedbed.engine.progress import Meter
 from seedbed.errors import UserError
-from seedbed.evaluate.confusion import confusion, save_confusions
-from seedbed.files import read_json, write_json
+from seedbed.evaluate.confusion import confusion
+from seedbed.files import read_json
 from seedbed.params import CrfParams
 from seedbed.seeds.fusion import Rule, find_rule, published_values, resolve_values
 from seedbed.seeds.store import MapStore
 from seedbed.stages.context import Context
-from seedbed.stages.refining import refine_masks
-from seedbed.stages.scoring import score_images
+from seedbed.stages.naming import keep_names
+from seedbed.stages.scoring import log_masks, report_scores
 from seedbed.study.protocol import StudyInputs, read_best, run_study
 from seedbed.study.trials import Runner, TrialRecord
 from seedbed.tracking.record import Status
@@ -87,33 +88,28 @@ def _chosen(result: dict[str, Any]) -> dict[str, float]:
 
 
 def pseudo(context: Context, name: str) -> None:
-    """Write the pseudo-label of every training image, and score those that no threshold was chosen on."""
+    """Write the pseudo-label of every training image, and score those that no threshold was chosen on.
+
+    Training images without a mask are not scored; without any mask the metrics hold no mIoU.
+    """
     started = time.perf_counter()
     params, paths, voc = context.params, context.paths, context.voc
     recipe = choose_recipe(context, name)
     ids = voc.ids(params.data.train)
-    report = _report_ids(context, name, ids, recipe)
+    scored, split = _scored_ids(context, name, ids)
     blocks = {"fusion": params.fusion[name], "values": recipe.values, **({"crf": recipe.crf} if recipe.crf else {})}
     with context.run("pseudo", name, **blocks) as run, Meter(f"pseudo {name}", len(ids)) as meter:
         per_image = {}
         for image_id, mask in _pseudo_labels(context, name, recipe, ids):
             write_mask(paths.pseudo_labels(name) / f"{image_id}.png", mask)
-            if image_id in report:
+            if image_id in scored:
                 truth = voc.mask(image_id, (mask.shape[1], mask.shape[0]))
                 per_image[image_id] = confusion(truth, mask, context.num_ids, image_id)
             meter.advance(1)
-        scored = [image_id for image_id in ids if image_id in report]
-        matrices = np.stack([per_image[image_id] for image_id in scored])
-        save_confusions(paths.confusion("pseudo", name), scored, matrices)
-        tuned = len(ids) - len(scored)
-        split = f"{params.data.train} without the {tuned} tuning images" if tuned else params.data.train
-        metrics = score_images(context, name, split, matrices) | recipe.describe()
-        write_json(paths.metrics("pseudo", name), metrics)
-        context.log_dataset(run)
-        run.finish(
-            {"miou": metrics["miou"], "coverage": metrics["coverage"]}, {"seconds": time.perf_counter() - started}
-        )
-    logger.info("pseudo-labels of %s: mIoU %.1f on %d images (%s)", name, 100 * metrics["miou"], len(scored), split)
+        matrices = {image_id: per_image[image_id] for image_id in scored}
+        metrics = report_scores(context, run, "pseudo", name, split, matrices, recipe.describe())
+        log_masks(context, run, paths.pseudo_labels(name), ids)
+        run.finish(metrics, {"seconds": time.perf_counter() - started})
 
 
 @dataclass(frozen=True)
@@ -147,14 +143,18 @@ def choose_recipe(context: Context, name: str) -> Recipe:
     return Recipe(rule, best.rules[rule.name], tuned, (best.crf or crf) if fusion.crf else None)
 
 
-def _report_ids(context: Context, name: str, ids: list[str], recipe: Recipe) -> set[str]:
-    """Return the images that report: all but the study's tune split, however the values were chosen."""
-    if not context.voc.has_masks:
-        raise UserError(
-            "pseudo-labels cannot be scored: data/ holds no masks", "put masks of the training images into data/"
-        )
+def _scored_ids(context: Context, name: str, ids: list[str]) -> tuple[list[str], str]:
+    """Return the images that report, and their description: those with a mask that the study did not choose on.
+
+    They are the same however the values were chosen, so that every choice is scored on the same images.
+    """
+    data = context.params.data
     split = read_json(context.paths.study(name) / "split.json", f"seedbed study --method {name}")
-    return set(ids) - set(split["tune"])
+    tuned = set(split["tune"])
+    scored = [image_id for image_id in ids if image_id not in tuned and context.voc.mask_path(image_id).is_file()]
+    described = f"{data.train} without the {len(tuned)} tuning images" if tuned else data.train
+    unmasked = len(ids) - len(tuned) - len(scored)
+    return scored, described + (f" and {unmasked} without mask" if unmasked else "")
 
 
 @dataclass(frozen=True)
@@ -191,10 +191,12 @@ def _pseudo_labels(context: Context, name: str, recipe: Recipe, ids: list[str]) 
             saliency = maps.saliency(image_id) if recipe.rule.needs_saliency else None
             yield image_id, recipe.rule.apply(cams, classes, saliency, recipe.values)
 
-    def present(image_id: str, mask: np.ndarray) -> list[int]:
-        return [0, *(int(index) + 1 for index in np.flatnonzero(labels[image_id]))]
-
     if recipe.crf is None:
         yield from fused()
-    else:
-        yield from refine_masks(context, fused(), recipe.crf, present)
+        return
+    crf, jobs = recipe.crf, context.params.jobs
+    items = (
+        (image_id, np.asarray(context.voc.image(image_id)), mask, [0, *(np.flatnonzero(labels[image_id]) + 1).tolist()])
+        for image_id, mask in fused()
+    )
+    yield from keep_names(items, lambda stream: refine_many(stream, crf, jobs))

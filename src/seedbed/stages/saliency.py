@@ -78,7 +78,7 @@ def evaluate(context: Context) -> None:
     source = open_source(context)
     with context.run("evaluate-saliency", saliency=context.params.saliency) as run:
         sets = {}
-        for name in context.params.data.saliency_test:
+        for name in _test_sets(context):
             pairs = SaliencySet(context.paths.data / name)
             scores = SaliencyScores()
             for image_id, prediction in source.maps({image_id: pairs.image_path(image_id) for image_id in pairs.ids()}):
@@ -92,6 +92,19 @@ def evaluate(context: Context) -> None:
         context.log_dataset(run)
         flat = {f"{name}.{measure}": value for name, scores_of in sets.items() for measure, value in scores_of.items()}
         run.finish(flat, {"seconds": time.perf_counter() - started})
+
+
+def _test_sets(context: Context) -> list[str]:
+    """Return the test sets to score. A folder of ready-made maps of the data set's images rarely has maps of them."""
+    names, params = context.params.data.saliency_test, context.params.saliency
+    if get_source(params.source).trained or not names:
+        return names
+    folder = context.paths.data / (params.folder or "")
+    known = {path.stem for path in folder.glob("*.png")}
+    mapped = [name for name in names if known.issuperset(SaliencySet(context.paths.data / name).ids())]
+    for name in sorted(set(names) - set(mapped)):
+        logger.info("%s: not scored, %s holds no maps of its images", name, folder)
+    return mapped
 
 
 def predict(context: Context) -> None:

@@ -9,17 +9,17 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
+from seedbed.crf.dense import label_many
 from seedbed.data.datasets import MaskFolder, TrainingImages
 from seedbed.data.masks import write_mask
 from seedbed.engine.seeding import seed_modules
-from seedbed.evaluate.confusion import confusion, save_confusions
-from seedbed.files import write_json
+from seedbed.evaluate.confusion import confusion
 from seedbed.nn.deeplab import build_segmenter
 from seedbed.segment.loss import loss
 from seedbed.segment.predict import Predictor
 from seedbed.stages.context import Context
-from seedbed.stages.refining import predicted_ids, refine_masks
-from seedbed.stages.scoring import score_images
+from seedbed.stages.naming import keep_names
+from seedbed.stages.scoring import log_masks, report_scores
 from seedbed.stages.training import Training, load_trained, run_training
 
 
@@ -56,28 +56,28 @@ def evaluate(context: Context, name: str) -> None:
         context, context.paths.model("segmenter", name), f"seedbed train-segmenter --method {name}"
     )
     ids = voc.ids(split)
-    with context.run("evaluate-segmenter", name, evaluate=params.evaluate, segmenter=params.segmenter) as run:
+    with context.run(
+        "evaluate-segmenter", name, evaluate=params.evaluate, segmenter=params.segmenter, crf=params.crf
+    ) as run:
         per_image = {}
-        for image_id, mask in _predictions(context, network, ids):
+        for image_id, mask in predictions(context, network, ids):
             write_mask(context.paths.predictions(name) / f"{image_id}.png", mask)
             truth = voc.mask(image_id, (mask.shape[1], mask.shape[0]))
             per_image[image_id] = confusion(truth, mask, context.num_ids, image_id)
-        matrices = np.stack([per_image[image_id] for image_id in ids])
-        save_confusions(context.paths.confusion("evaluate-segmenter", name), ids, matrices)
-        metrics = score_images(context, name, split, matrices)
-        metrics["crf"] = params.evaluate.crf
-        write_json(context.paths.metrics("evaluate-segmenter", name), metrics)
-        context.log_dataset(run)
-        run.finish({"miou": metrics["miou"]}, {"seconds": time.perf_counter() - started})
+        matrices = {image_id: per_image[image_id] for image_id in ids}
+        crf = params.crf.model_dump() if params.evaluate.crf else None
+        metrics = report_scores(context, run, "evaluate-segmenter", name, split, matrices, {"crf": crf})
+        log_masks(context, run, context.paths.predictions(name), ids)
+        run.finish(metrics, {"seconds": time.perf_counter() - started})
 
 
-def _predictions(context: Context, network: nn.Module, ids: list[str]) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield (id, mask) of every image, refined by dense CRF where the parameters say so."""
+def predictions(context: Context, network: nn.Module, ids: list[str]) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield (id, mask uint8 [H,W]) of every image, refined by dense CRF where the parameters say so."""
     params, voc = context.params, context.voc
-    masks = Predictor(network, params.evaluate, context.device).masks(
-        {image_id: voc.image_path(image_id) for image_id in ids}
-    )
-    if not params.evaluate.crf:
-        yield from masks
-        return
-    yield from refine_masks(context, masks, params.crf, predicted_ids)
+    predictor = Predictor(network, params.evaluate, context.device)
+    paths = {image_id: voc.image_path(image_id) for image_id in ids}
+    if params.evaluate.crf:
+        scores = ((name, np.asarray(voc.image(name)), probabilities) for name, probabilities in predictor.scores(paths))
+        yield from keep_names(scores, lambda items: label_many(items, params.crf, params.jobs))
+    else:
+        yield from predictor.masks(paths)
