@@ -73,7 +73,7 @@ def test_cells_of_a_heat_map_reach_from_their_threshold_to_the_next():
     assert (columns[0] / width, (columns[-1] + 1) / width) == pytest.approx((0.2, 0.25), abs=1 / width)
     assert (rows[0], (rows[-1] + 1) / height) == pytest.approx((0, 0.5), abs=1 / height)  # the upper half
     (marker,) = [part for part in drawn if "marker" in part.get("class", "")]
-    assert marker.attrib["transform"] == "translate(126,136)"  # a fifth from 46 to 446, half way from 260 to 12
+    assert marker.attrib["transform"] == "translate(126.0,136.0)"  # a fifth from 46 to 446, half way from 260 to 12
     assert "best 60.0 at CAM threshold 0.20, saliency threshold 0.50" in drawn.attrib["aria-label"]
 
 

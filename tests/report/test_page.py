@@ -133,9 +133,9 @@ def test_crf_parameters_are_printed_with_who_chose_them(workspace):
     path = workspace.paths.metrics("evaluate-segmenter", "eps")
     write_json(path, read_json(path) | {"crf": True})
     html = write(workspace)
-    assert "CRF: iterations 5, bilateral xy 80; from params.yaml" in html
-    assert "CRF: iterations 5, bilateral xy 19.8; chosen by the study" in html
-    assert "CRF: iterations 10, gaussian xy 3, gaussian weight 3, bilateral xy 80" in html
+    assert "CRF: bilateral xy 80, iterations 5; from params.yaml" in html
+    assert "CRF: bilateral xy 19.8, iterations 5; chosen by the study" in html
+    assert "bilateral xy 80, gaussian weight 3, gaussian xy 3, iterations 10; from params.yaml" in html
 
 
 @pytest.mark.parametrize("methods", [("cam",), ("eps",), ("cam", "eps", "mcis", "sgan", "jsws", "sodwsss")])

@@ -43,14 +43,15 @@ def test_metrics_and_matrices_must_come_from_the_same_run(workspace):
         read_results(workspace.paths, workspace.params)
 
 
-def test_a_damaged_curve_is_named(workspace):
+@pytest.mark.parametrize("content", ["step,lr,total\n20,0.01,lots\n", "step,lr,total\n20,0.01\n", "lr,total\n", ""])
+def test_a_damaged_curve_is_named(workspace, content):
     path = workspace.paths.curves("train-segmenter", "cam")
-    path.write_text("step,lr,total\n20,0.01,lots\n")
+    path.write_text(content)
     with pytest.raises(UserError, match=r"train-segmenter-cam\.csv is no table"):
         read_results(workspace.paths, workspace.params)
 
 
-@pytest.mark.parametrize("content", [None, "step,lr,total\n", ""])
+@pytest.mark.parametrize("content", [None, "step,lr,total\n"])
 def test_ready_made_saliency_maps_come_without_a_training_curve(workspace, content):
     path = workspace.paths.curves("train-saliency")
     path.unlink() if content is None else path.write_text(content)

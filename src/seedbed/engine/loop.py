@@ -74,11 +74,10 @@ def train(
 ) -> TrainResult:
     """Train `task.network` in place for `params.steps` steps, continuing from `checkpoint` if it is of this training.
 
-    That is: of the same `fingerprint` (the caller's words for data and settings), parameters, seed, initial weights,
-    number of images and of processes; otherwise it starts anew. `log` gets (steps done, {lr, losses}) for every point
-    of the curve, on resume the earlier ones again; `curves` becomes a CSV of them. The checkpoint stays until the
-    caller has put the weights elsewhere and calls `discard`. Raises UserError for a loss that is not finite, images
-    too few for a step, a full disk, and what the data set raises.
+    That is: of the same `fingerprint` (of data and settings), parameters, seed, initial weights, number of images and
+    of processes; else it starts anew. `log` gets (steps done, {lr, losses}) of every point of the curve, on resume of the
+    earlier ones again; `curves` is their CSV. The checkpoint stays until the caller has put the weights elsewhere and
+    calls `discard`. Raises UserError for a loss that is not finite, a full disk, and what the data set raises.
     """
     accelerator = _accelerator(device, params.precision)
     network, rank, world = task.network, accelerator.process_index, accelerator.num_processes
@@ -93,7 +92,6 @@ def train(
     sampler = StepSampler(len(task.dataset), params, seed=seed, start=start, rank=rank, world=world)
     stream = batches(task.dataset, sampler, workers=workers, device=accelerator.device, memory_format=layout)
     images = params.batch * world  # of one step
-
     with Meter(progress, params.steps * images, done=start * images, enabled=accelerator.is_main_process) as meter:
         for step, batch in enumerate(stream, start):
             lr = schedule.set(step)
