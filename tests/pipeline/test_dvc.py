@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from pipeline import tiny
 
+from seedbed.params import check_params
+
 ROOT = Path(__file__).parents[2]
 STAGES = 4 + 6 * 2 + 1
 
@@ -44,7 +46,7 @@ def repository(fresh: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     # The code is a dependency of the stages; a link would be another kind of file to DVC.
     shutil.copytree(ROOT / "src", root / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     shutil.copytree(fresh / "data", root / "data")
-    shutil.copy(fresh / "params.yaml", root)
+    tiny.write_parameters(root, check_params(tiny.parameters()).model_dump())  # complete: DVC knows no defaults
     for words in (["init", "-q"], ["config", "user.email", "test@localhost"], ["config", "user.name", "Test"]):
         run(root, "git", *words)
     dvc(root, "add", "-q", "data")

@@ -75,9 +75,9 @@ def train(
     """Train `task.network` in place for `params.steps` steps, continuing from `checkpoint` if it is of this training.
 
     That is: of the same `fingerprint` (of data and settings), parameters, seed, initial weights, number of images and
-    of processes; else it starts anew. `log` gets (steps done, {lr, losses}) of every point of the curve, on resume of the
-    earlier ones again; `curves` is their CSV. The checkpoint stays until the caller has put the weights elsewhere and
-    calls `discard`. Raises UserError for a loss that is not finite, a full disk, and what the data set raises.
+    of processes; else it starts anew. `log` gets (steps done, {lr, losses}) of every point of the curve, on resume of
+    the earlier ones again; `curves` is their CSV. The checkpoint stays until the caller has put the weights elsewhere
+    and calls `discard`. Raises UserError for a loss that is not finite, a full disk, and what the data set raises.
     """
     accelerator = _accelerator(device, params.precision)
     network, rank, world = task.network, accelerator.process_index, accelerator.num_processes
