@@ -185,6 +185,12 @@ def test_checkpoint_of_another_architecture(done: Path, fails: Command, tmp_path
     assert "fc8.weight" in said
 
 
+def test_weights_of_other_classes(done: Path, fails: Command) -> None:
+    change(done, "data.classes", ["bird", "boat", "car", "train", "sheep"])
+    said = fails(done, "evaluate-segmenter", "-m", "eps")
+    assert "trained for the classes bird, boat, car, sheep, train" in said
+
+
 def test_predict_inputs(done: Path, fails: Command, tmp_path: Path) -> None:
     common = ("predict", "-m", "eps", "--out", "m")
     assert "none.jpg does not exist" in fails(done, *common, str(tmp_path / "none.jpg"))
