@@ -87,7 +87,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=16)
     parser.add_argument("--width", type=int, default=320)
     parser.add_argument("--height", type=int, default=240)
-    parser.add_argument("--batch", type=int, default=1, help="images per pass, each with its mirror image")
+    parser.add_argument("--batch", type=int, default=1, help="images per forward pass, mirror images counted")
     options = parser.parse_args()
     torch.manual_seed(0)
     stride = 8 if options.backbone == "resnet38d" else options.stride

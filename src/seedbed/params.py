@@ -175,7 +175,7 @@ class SeedsParams(Block):
     long_side: Count | None = Field(None, description="long side of scale 1, pixels; null = the image's own size")
     batch: Count = Field(
         1,
-        description="images per pass, each with its mirror image; 1 is fastest for photographs on a CPU, a GPU wants more",
+        description="images per forward pass, mirror images counted; a CPU is fastest with 1, a GPU with many",
     )
     precision: Precision = Field("fp32", description="fp32, or bf16 autocast")
     shard: Count = Field(256, description="images per shard of the map store")

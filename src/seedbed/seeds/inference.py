@@ -75,7 +75,7 @@ class MultiScale:
 
     def _forward(self, batch: Tensor) -> Tensor:
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.params.precision == "bf16"):
-            maps = self.network(batch)
+            maps = torch.cat([self.network(part) for part in batch.split(self.params.batch)])
         return self.class_maps(maps.float())
 
 
