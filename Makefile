@@ -27,7 +27,7 @@ demo: setup  ## sample data, the whole pipeline, the comparison page
 	@seedbed where
 
 test: lint  ## all checks and tests
-	python -m pytest -n 2
+	python -m pytest -n 2 --dist worksteal
 
 lint: setup  ## formatting, lint and types
 	ruff check .

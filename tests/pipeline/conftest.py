@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from pipeline import tiny
 
 from seedbed.stages import compare, data, localise, pseudo, saliency, segment
@@ -27,6 +28,7 @@ def project(fresh: Path, tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def finished(fresh: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a project whose stages have all run; not to be changed."""
+    torch.set_num_threads(1)  # as the commands of `tiny`: sums in another order are not the same bytes
     root = Path(shutil.copytree(fresh, tmp_path_factory.mktemp("finished") / "project"))
     context = Context.load(root / "params.yaml", root)
     data.check(context)
