@@ -44,6 +44,6 @@ lock:  ## compile requirements.lock from the ranges in pyproject.toml
 	uv pip compile pyproject.toml --extra dev --generate-hashes --python-version 3.11 --no-emit-index-url \
 		--upgrade-package torch==2.14.1 --upgrade-package torchvision==0.29.1 -o requirements.lock
 
-clean:  ## remove what the pipeline made (not data/, not .venv, not DVC's cache)
-	rm -rf maps reports models/saliency models/localiser models/segmenter \
-		.seedbed studies build .pytest_cache .mypy_cache .ruff_cache
+clean:  ## remove what the pipeline made (not data/, .venv, DVC's cache, or the metrics in git)
+	rm -rf maps models/saliency models/localiser models/segmenter .seedbed studies reports/index.html \
+		reports/runs reports/study reports/confusion reports/data reports/plots build .pytest_cache .mypy_cache .ruff_cache

@@ -1,8 +1,8 @@
 """Multi-scale inference of class maps: scales, mirror images, gating by image labels, normalisation (EPS, section 6).
 
-Published codes run one image, one scale and one orientation per forward pass and upsample the maps of all classes eight
-times. Here images of one size share a pass with their mirror images, and only labelled classes are upsampled, once per
-scale: mirroring and summing commute with the interpolation. The result is the same up to float rounding.
+Published codes upsample the maps of all classes eight times per image. Here only labelled classes are upsampled, once
+per scale: mirroring and summing commute with the interpolation. Images of one size, and their mirror images, are run
+in passes of `seeds.batch`. The result is the same up to float rounding.
 """
 
 from __future__ import annotations

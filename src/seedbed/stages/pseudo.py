@@ -97,12 +97,13 @@ def pseudo(context: Context, name: str) -> None:
     recipe = choose_recipe(context, name)
     ids = voc.ids(params.data.train)
     scored, split = _scored_ids(context, name, ids)
+    masked = set(scored)
     blocks = {"fusion": params.fusion[name], "values": recipe.values, **({"crf": recipe.crf} if recipe.crf else {})}
     with context.run("pseudo", name, **blocks) as run, Meter(f"pseudo {name}", len(ids)) as meter:
         per_image = {}
         for image_id, mask in _pseudo_labels(context, name, recipe, ids):
             write_mask(paths.pseudo_labels(name) / f"{image_id}.png", mask)
-            if image_id in scored:
+            if image_id in masked:
                 truth = voc.mask(image_id, (mask.shape[1], mask.shape[0]))
                 per_image[image_id] = confusion(truth, mask, context.num_ids, image_id)
             meter.advance(1)
