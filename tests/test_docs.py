@@ -15,12 +15,13 @@ from seedbed.stages.reference import parameters_page
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PROFILES = sorted((ROOT / "profiles").glob("*.yaml"))
 COMMANDS = typer.main.get_command(app)
 
 
 def shell_lines() -> list[str]:
-    """Return every command line in the fenced bash blocks of the pages."""
-    lines = []
+    """Return every command line in the fenced bash blocks of the pages, and in the cards at the top of profiles."""
+    lines = [line for profile in PROFILES for line in re.findall(r"^#   \$ (.*)$", profile.read_text(), re.MULTILINE)]
     for page in PAGES:
         for block in re.findall(r"```bash\n(.*?)```", page.read_text(), re.DOTALL):
             lines += [
@@ -86,12 +87,12 @@ def test_no_page_or_file_names_a_machine() -> None:
         ROOT / "Makefile",
         ROOT / "dvc.yaml",
         ROOT / "Dockerfile",
-        *(ROOT / "profiles").glob("*.yaml"),
+        *PROFILES,
     ]:
         assert not re.search(r"(?<![\w.])/(work|home|root)/\w", path.read_text()), path
 
 
-@pytest.mark.parametrize("profile", sorted((ROOT / "profiles").glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("profile", PROFILES, ids=lambda path: path.stem)
 def test_profiles_hold_every_parameter_that_a_stage_depends_on(profile: Path) -> None:
     """DVC knows no defaults: a parameter that is missing from params.yaml stops the pipeline."""
     params = yaml.safe_load(profile.read_text())

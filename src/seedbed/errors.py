@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class UserError(Exception):
@@ -23,6 +24,15 @@ class UserError(Exception):
     def __reduce__(self) -> tuple[type[UserError], tuple[str, str | None]]:
         # Errors cross process borders (data loader workers, joblib) and must arrive whole.
         return type(self), (self.message, self.fix)
+
+
+@contextmanager
+def named(name: str) -> Iterator[None]:
+    """Put `name`, an image id, in front of the message of a UserError raised inside."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{name}: {error.message}", error.fix) from None
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:

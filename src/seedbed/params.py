@@ -75,12 +75,24 @@ class DataParams(Block):
 class AugmentParams(Block):
     """Random resize, flip, colour jitter and crop of a training image."""
 
-    resize: Literal["long-side", "factor"] = Field(
-        "long-side", description="draw the long side in pixels, or a factor on the image's own size"
+    resize: Literal["long-side", "factor", "square"] = Field(
+        "long-side",
+        description="draw the long side in pixels, a factor on the image's own size, or the side of a square (aspect "
+        "ratio given up)",
     )
-    low: Positive = Field(256, description="smallest long side (pixels) or factor")
-    high: Positive = Field(512, description="largest long side (pixels) or factor")
+    low: Positive = Field(256, description="smallest side (pixels) or factor")
+    high: Positive = Field(512, description="largest side (pixels) or factor")
+    step: Positive | None = Field(
+        None, description="draw from low, low + step, .. high; null = any whole side, any factor between"
+    )
+    interpolation: Literal["bicubic", "bilinear"] = Field(
+        "bicubic", description="resampling of images and saliency maps, Pillow's on 8 bits"
+    )
+    rounding: Literal["nearest", "down"] = Field("nearest", description="sides after a resize by a factor")
     crop: Count = Field(448, description="side of the square crop, pixels")
+    place: Literal["random", "corner"] = Field(
+        "random", description="where an image smaller than the crop lies on its canvas: anywhere, or top left"
+    )
     flip: Fraction = Field(0.5, description="probability of a horizontal flip")
     brightness: Fraction = Field(0.3, description="colour jitter, as in torchvision")
     contrast: Fraction = Field(0.3, description="colour jitter, as in torchvision")
@@ -95,10 +107,11 @@ class AugmentParams(Block):
 
     @model_validator(mode="after")
     def _ends_fit_resize(self) -> Self:
-        ends = (self.low, self.high)
+        ends: tuple[float, ...] = (self.low, self.high)
         if self.resize == "factor":
             fits, wanted = all(0.05 <= end <= 8 for end in ends), "factors in 0.05..8"
         else:
+            ends = (*ends, self.low + (self.step or 0))
             fits, wanted = all(end >= 16 and float(end).is_integer() for end in ends), "whole numbers of pixels >= 16"
         if not fits:
             raise ValueError(
@@ -115,11 +128,24 @@ class TrainParams(Block):
     optimizer: Literal["sgd", "adamw"] = Field("sgd", description="optimiser")
     lr: Positive = Field(0.01, description="learning rate of the backbone at the first step")
     head_lr_factor: Positive = Field(10.0, description="learning rate of new layers = lr x this")
-    weight_decay: Annotated[float, Field(ge=0)] = Field(
-        5e-4, description="weight decay of weights (never of biases or norms)"
+    bias_lr_factor: Positive = Field(1.0, description="learning rate of biases and norms = that of their layer x this")
+    weight_decay: Annotated[float, Field(ge=0)] = Field(5e-4, description="weight decay")
+    decay: Literal["weights", "all"] = Field(
+        "weights", description="what decays: weights alone, or all = biases and norms too"
     )
-    momentum: Annotated[float, Field(ge=0, lt=1)] = Field(0.9, description="momentum of sgd (EPS as published: 0.0005)")
-    power: Positive = Field(0.9, description="poly schedule: lr x (1 - step/steps)^power")
+    momentum: Literal["published", "textbook"] | Annotated[float, Field(ge=0, lt=1)] = Field(
+        "textbook",
+        description="momentum of sgd: a number, textbook = 0.9, or published = what the method's published code "
+        "does (cam, eps: the weight decay, by a slip of its optimiser; else 0.9)",
+    )
+    nesterov: bool = Field(False, description="Nesterov's form of the momentum")
+    schedule: Literal["poly", "steps"] = Field("poly", description="how the rate falls: poly, or in steps")
+    power: Positive = Field(0.9, description="schedule poly: lr x (1 - step/horizon)^power")
+    horizon: Count | None = Field(None, description="schedule poly: steps until the rate stays; null = steps")
+    milestones: list[Count] = Field(
+        default_factory=list, description="schedule steps: optimiser steps at which the rate is multiplied by gamma"
+    )
+    gamma: Annotated[float, Field(gt=0, lt=1)] = Field(0.1, description="schedule steps: factor at a milestone")
     warmup: Annotated[int, Field(ge=0)] = Field(0, description="steps of linear warm-up")
     clip_norm: Positive | None = Field(None, description="clip the gradient to this norm; null = off")
     precision: Precision = Field("fp32", description="fp32, or bf16 autocast")
@@ -130,6 +156,17 @@ class TrainParams(Block):
         200, description="steps between checkpoints; a killed run continues from the last one"
     )
     log_every: Count = Field(20, description="steps between points of the loss curves")
+    keep_last: bool = Field(
+        False, description="train on the last, incomplete batch of an epoch too (one process only); false = drop it"
+    )
+
+    @model_validator(mode="after")
+    def _schedule_has_milestones(self) -> Self:
+        if (self.schedule == "steps") != bool(self.milestones):
+            raise ValueError("milestones belong to schedule: steps, and schedule: steps needs them")
+        if self.milestones != sorted(set(self.milestones)):
+            raise ValueError(f"milestones must ascend, not {self.milestones}")
+        return self
 
 
 class SaliencyParams(Block):
@@ -150,8 +187,11 @@ class SaliencyParams(Block):
 class LocaliserParams(Block):
     """The classification network of one method, whose class activation maps become seeds."""
 
-    backbone: str = Field("resnet38d", description="resnet38d, or any torchvision or timm backbone")
+    backbone: str = Field("resnet38d", description="resnet38d, vgg16-dilated, or any torchvision or timm backbone")
     weights: str | None = Field(None, description="file with the backbone's initial weights")
+    trained: str | None = Field(
+        None, description="trained weights to take instead of training (folder written by `seedbed weights import`)"
+    )
     output_stride: Literal[8, 16, 32] = Field(8, description="stride of the class maps")
     batchnorm: Literal["train", "frozen"] = Field(
         "frozen", description="frozen: running statistics used, never updated"
@@ -160,13 +200,15 @@ class LocaliserParams(Block):
         False, description="do not train the first blocks that the published recipe of the backbone fixes"
     )
     dropout: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="channel dropout before the classifier")
-    options: dict[str, Scalar] = Field(default_factory=dict, description="options of the method itself (EPS: tau, lam)")
+    options: dict[str, Scalar] = Field(
+        default_factory=dict, description="options of the method itself (docs/methods.md): EPS has tau and lam"
+    )
     augment: AugmentParams = AugmentParams()
-    train: TrainParams = TrainParams()
+    train: TrainParams = TrainParams(momentum="published")
 
 
 class SeedsParams(Block):
-    """Multi-scale inference of class maps."""
+    """Inference of class maps: over scales, or over related images (mcis)."""
 
     scales: list[Positive] = Field(
         default_factory=lambda: [0.5, 1.0, 1.5, 2.0], min_length=1, description="input scales"
@@ -174,10 +216,10 @@ class SeedsParams(Block):
     flip: bool = Field(True, description="each scale mirrored too")
     long_side: Count | None = Field(None, description="long side of scale 1, pixels; null = the image's own size")
     batch: Count = Field(
-        1,
-        description="images per forward pass, mirror images counted; a CPU is fastest with 1, a GPU with many",
+        1, description="images per forward pass, mirror images counted; a CPU is fastest with 1, a GPU with many"
     )
     precision: Precision = Field("fp32", description="fp32, or bf16 autocast")
+    related: Count = Field(3, description="mcis: related images per class, drawn with `seed`")
     shard: Count = Field(256, description="images per shard of the map store")
 
 
@@ -186,6 +228,9 @@ class CrfParams(Block):
 
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = Field(
         0.7, description="probability that a given label is right"
+    )
+    floor: Annotated[float, Field(gt=0, lt=0.01)] = Field(
+        1e-5, description="least probability of the segmenter's, before its logarithm (MCIS: 1e-4)"
     )
     iterations: Annotated[int, Field(ge=1, le=50)] = Field(10, description="mean-field iterations")
     gaussian_xy: Positive = Field(3.0, description="smoothness kernel: standard deviation in pixels")
@@ -230,12 +275,21 @@ class StudyParams(Block):
 class SegmenterParams(Block):
     """DeepLab trained on the pseudo-labels, the same for every method."""
 
-    head: str = Field("largefov", description="largefov, aspp or v3plus: DeepLab v1, v2 or v3+")
-    backbone: str = Field("mobilenet_v2", description="any backbone")
+    head: str = Field(
+        "largefov", description="largefov, aspp or v3plus: DeepLab v1, v2 or v3+; largefov-caffe: that of MCIS"
+    )
+    backbone: str = Field("mobilenet_v2", description="any backbone; resnet101-caffe: that of DeepLab v2 and MCIS")
     weights: str | None = Field(None, description="file with the backbone's initial weights")
     output_stride: Literal[8, 16, 32] = Field(16, description="stride of the backbone")
     channels: Count = Field(256, description="channels of the head")
     batchnorm: Literal["train", "frozen"] = Field("train", description="frozen: running statistics used, never updated")
+    average: Literal["batch", "image"] = Field(
+        "batch", description="cross entropy: mean over the batch's valid pixels, or over each image's and then images"
+    )
+    loss_scales: list[Positive] = Field(
+        default_factory=list,
+        description="further input scales that the loss sees, and their maximum (deeplab-pytorch: [0.75, 0.5])",
+    )
     augment: AugmentParams = AugmentParams(resize="factor", low=0.5, high=1.5, crop=321)
     train: TrainParams = TrainParams(lr=2.5e-4)
 
@@ -245,6 +299,14 @@ class EvaluateParams(Block):
 
     scales: list[Positive] = Field(default_factory=lambda: [1.0], min_length=1, description="input scales")
     flip: bool = Field(False, description="average with the mirrored image")
+    window: Count | None = Field(
+        None, description="side of sliding windows, pixels, moved by two thirds of it; null = whole images"
+    )
+    overlap: Literal["average", "published"] = Field(
+        "average",
+        description="where windows overlap: their average, or as MCIS's code: the last one over their number, and "
+        "no window at all at scales where a side is at most a third of the window",
+    )
     crf: bool = Field(False, description="refine predictions by dense CRF")
     batch: Count = Field(8, description="images per forward pass")
     bootstrap: Annotated[int, Field(ge=100)] = Field(1000, description="bootstrap samples behind each 95 % interval")

@@ -154,3 +154,63 @@ def test_equal_ends_leave_nothing_to_chance(resize):
     params = AugmentParams(resize=resize, low=end, high=end, crop=8)
     expected = (18, 12) if resize == "long-side" else (120, 80)
     assert draw((60, 40), params, np.random.default_rng(0)).size == expected
+
+
+def test_square_gives_up_the_aspect_ratio():
+    params = AugmentParams(resize="square", low=20, high=24, crop=16)
+    sizes = {draw((60, 40), params, np.random.default_rng(seed)).size for seed in range(100)}
+    assert sizes == {(side, side) for side in range(20, 25)}
+
+
+@pytest.mark.parametrize(
+    ("resize", "low", "high", "step", "sizes"),
+    [
+        ("square", 16, 40, 8, {(16, 16), (24, 24), (32, 32), (40, 40)}),
+        ("long-side", 20, 29, 4, {(20, 10), (24, 12), (28, 14)}),
+        ("factor", 0.8, 1.2, 0.1, {(80, 40), (90, 45), (100, 50), (110, 55), (120, 60)}),
+        ("factor", 0.7, 1.3, 0.1, {(70, 35), (80, 40), (90, 45), (100, 50), (110, 55), (120, 60), (130, 65)}),
+    ],
+)
+def test_steps_reach_both_ends_and_nothing_between(resize, low, high, step, sizes):
+    params = AugmentParams(resize=resize, low=low, high=high, step=step, crop=8, rounding="down")
+    assert {draw((100, 50), params, np.random.default_rng(seed)).size for seed in range(200)} == sizes
+
+
+@pytest.mark.parametrize(("rounding", "size"), [("nearest", (7, 4)), ("down", (6, 3))])
+def test_rounding_of_factors(rounding, size):
+    params = AugmentParams(resize="factor", low=0.75, high=0.75, crop=8, rounding=rounding)
+    assert draw((9, 5), params, np.random.default_rng(0)).size == size
+
+
+def test_interpolation_is_that_of_image_and_levels_but_not_of_ids():
+    params = AugmentParams(resize="square", low=32, high=32, crop=32, flip=0, interpolation="bilinear", brightness=0,
+                           contrast=0, saturation=0, hue=0)  # fmt: skip
+    maps = {"saliency": grey(), "mask": grey()}
+    image, moved = augment(picture(), maps, params, np.random.default_rng(0), {"saliency": 0, "mask": 255}, {"mask"})
+    size, bilinear = (32, 32), Image.Resampling.BILINEAR
+    assert torch.equal(image, normalise(picture().resize(size, bilinear)))
+    assert torch.equal(moved["saliency"][0] * 255, torch.from_numpy(np.array(grey().resize(size, bilinear))).float())
+    assert torch.equal(moved["mask"], torch.from_numpy(np.array(grey().resize(size, Image.Resampling.NEAREST))).long())
+
+
+def test_corner_holds_a_small_image_and_leaves_large_ones_to_chance():
+    params = AugmentParams(resize="factor", low=1, high=1, crop=48, place="corner")
+    choices = [draw((60, 40), params, np.random.default_rng(seed)) for seed in range(100)]
+    assert {choice.top for choice in choices} == {0}
+    assert {choice.left for choice in choices} == set(range(13))
+
+
+def test_default_draws_stay_what_they_were():
+    """The numbers of the generator that every recorded training has used, in their order."""
+    rng, replay = (np.random.default_rng(11) for _ in range(2))
+    params = AugmentParams(low=30, high=40, crop=24)
+    choice = draw((60, 40), params, rng)
+    side = int(replay.integers(30, 40, endpoint=True))
+    flip = bool(replay.random() < params.flip)
+    amounts = {name: replay.uniform(0.7, 1.3) for name in ("brightness", "contrast", "saturation")}
+    amounts["hue"] = replay.uniform(-0.1, 0.1)
+    order = [list(amounts)[place] for place in replay.permutation(4)]
+    size = long_side_size((60, 40), side)
+    left, top = (int(replay.integers(abs(length - 24), endpoint=True)) for length in size)
+    assert choice == Draw(size, flip, tuple((name, amounts[name]) for name in order), left, top, 24)
+    assert rng.bit_generator.state == replay.bit_generator.state

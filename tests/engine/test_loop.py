@@ -58,6 +58,7 @@ def test_killed_training_ends_bit_for_bit_like_an_uninterrupted_one(tmp_path):
         {"clip_norm": 0.1, "warmup": 4},
         {"channels_last": False},
         {"precision": "bf16"},
+        {"keep_last": True, "nesterov": True, "schedule": "steps", "milestones": [4, 9]},
     ],
 )
 @pytest.mark.parametrize("killed_at", [1, 6, 16])
@@ -79,6 +80,18 @@ def test_resume_is_exact_for_every_setting(tmp_path, changes, killed_at):
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on a machine with a single core
 def test_workers_do_not_change_the_weights(tmp_path):
     assert fit(tmp_path / "none", workers=0)[1] == fit(tmp_path / "two", workers=2)[1]
+
+
+@pytest.mark.parametrize(("keep_last", "sizes"), [(False, [4] * 12), (True, [4, 4, 4, 4, 4, 1] * 2)])
+def test_last_batch_of_an_epoch_is_trained_on_where_asked(tmp_path, keep_last, sizes):
+    seen: list[int] = []
+
+    def watched(network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        seen.append(len(batch["image"]))
+        return tiny.loss(network, batch)
+
+    fit(tmp_path, params(steps=12, keep_last=keep_last), loss=watched)
+    assert seen == sizes
 
 
 def test_seed_changes_the_weights(tmp_path):

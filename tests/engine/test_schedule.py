@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedbed.engine.schedule import Schedule, poly
+from seedbed.engine.schedule import Schedule, factor, poly
 from seedbed.params import TrainParams
 
 POWERS = st.floats(0.1, 3)
@@ -27,11 +27,30 @@ def test_poly_falls_from_one_and_stays_positive(steps, power):
     assert factors[-1] > 0
 
 
-@given(st.integers(2, 200), st.integers(1, 50), POWERS)
-def test_warmup_scales_its_own_steps_alone(steps, warmup, power):
+SCHEDULES = st.sampled_from(
+    [{}, {"horizon": 7}, {"horizon": 900}, {"power": 2.5}, {"schedule": "steps", "milestones": [3, 20], "gamma": 0.5}]
+)
+
+
+@given(st.integers(2, 200), st.integers(1, 50), SCHEDULES)
+def test_warmup_scales_its_own_steps_alone(steps, warmup, keys):
+    warm, cold = TrainParams(steps=steps, warmup=warmup, **keys), TrainParams(steps=steps, **keys)
     for step in range(steps):
-        share = poly(step, steps, power, warmup) / poly(step, steps, power)
-        assert share == pytest.approx(min(1, (step + 1) / (warmup + 1)))
+        assert factor(step, warm) / factor(step, cold) == pytest.approx(min(1, (step + 1) / (warmup + 1)))
+
+
+def test_poly_falls_over_its_horizon_and_stays():
+    params = TrainParams(steps=10, horizon=4, power=0.9)
+    assert [factor(step, params) for step in range(10)] == [poly(min(step, 3), 4, 0.9) for step in range(10)]
+
+
+def test_poly_ends_early_where_the_horizon_lies_beyond_the_steps():
+    assert factor(9, TrainParams(steps=10, horizon=20, power=1)) == pytest.approx(1 - 9 / 20)
+
+
+def test_every_milestone_multiplies_the_rate_from_its_own_step_on():
+    params = TrainParams(steps=8, schedule="steps", milestones=[2, 5], gamma=0.1)
+    assert [factor(step, params) for step in range(8)] == pytest.approx([1, 1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.01])
 
 
 def test_every_group_keeps_its_own_rate_after_a_resume():

@@ -84,7 +84,7 @@ def fit(
     settings = settings or params()
     seed_modules(seed)
     network = network or TinyNetwork()
-    groups = parameter_groups(network, settings.lr, settings.head_lr_factor, settings.weight_decay)
+    groups = parameter_groups(network, settings)
     result = train(
         Task(network, dataset or TinyImages(), loss, groups),
         settings,

@@ -1,75 +1,67 @@
 """Parity with the evaluators of halbielee/EPS (commit 0c2cdd0, first release): masks at a threshold, every score."""
 
-import json
-import os
-from pathlib import Path
+from __future__ import annotations
 
 import numpy as np
-import pytest
 
-from seedbed.evaluate.confusion import confusion
+from seedbed.evaluate.confusion import confusion, fit_to
 from seedbed.evaluate.scores import scores
 from seedbed.seeds.fusion import find_rule
 
-FOLDER = Path(os.environ.get("SEEDBED_GOLDEN", Path(__file__).parent / "cases")) / "eps"
-CASES = json.loads((FOLDER / "evaluation.json").read_text())
+GOLDEN = ("eps", "evaluation")
+KINDS = {"swept": "thresholds", "first_release": "miou_first_release", "given": "hist"}
 SCORES = ("miou", "iou", "precision", "recall", "accuracy")
 
 
-@pytest.fixture(scope="module")
-def arrays():
-    with np.load(FOLDER / "evaluation.npz", allow_pickle=False) as stored:
-        return dict(stored)
+def masks_at(case, settings, arrays, threshold):
+    """The masks of all images of the case at `threshold`."""
+    rule, prefixes = find_rule("threshold"), [f"{case}_img{image}" for image in range(settings["images"])]
+    maps = [(arrays[f"{prefix}_cams"], arrays[f"{prefix}_keys"]) for prefix in prefixes]
+    return [rule.apply(cams, keys, None, {"threshold": threshold}) for cams, keys in maps]
 
 
-def masks_at(arrays, case, image, threshold):
-    keys, cams = arrays[f"{case}_img{image}_keys"], arrays[f"{case}_img{image}_cams"]
-    return find_rule("threshold").apply(cams, keys, None, {"threshold": threshold})
+def total_confusion(case, settings, arrays, masks):
+    """The confusion matrix of all images of the case, each mask cropped or padded to the size of its truth."""
+    total = np.zeros((settings["num_classes"], settings["num_classes"] + 1), np.int64)
+    for image, mask in enumerate(masks):
+        truth = arrays[f"{case}_img{image}_gt"]
+        total += confusion(truth, fit_to(mask, truth.shape), settings["num_classes"])
+    return total
 
 
-def crop_or_pad(prediction, shape):
-    """Do what the published evaluator does about another size: crop, or pad by background, at the bottom right."""
-    fitted = np.zeros(shape, np.uint8)
-    height, width = np.minimum(prediction.shape, shape)
-    fitted[:height, :width] = prediction[:height, :width]
-    return fitted
+def confusions(case, settings, arrays):
+    """The confusion matrices of the case, one per threshold."""
+    masks = [masks_at(case, settings, arrays, threshold) for threshold in arrays[f"{case}_thresholds"]]
+    return np.stack([total_confusion(case, settings, arrays, group) for group in masks])
 
 
-def assert_scores(arrays, case, result, index=()):
+def test_scores_over_all_thresholds(golden, near, swept):
+    settings, arrays = golden(*GOLDEN)
+    result = scores(confusions(swept, settings[swept], arrays), ignore="drop")
     for name in SCORES:
-        np.testing.assert_allclose(
-            getattr(result, name), arrays[f"{case}_{name}"][index], rtol=0, atol=1e-9, err_msg=name
-        )
+        near(getattr(result, name), arrays[f"{swept}_{name}"], absolute=1e-9)
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case != "mismatch"])
-def test_scores_over_all_thresholds(arrays, case):
-    settings = CASES[case]
-    for index, threshold in enumerate(arrays[f"{case}_thresholds"]):
-        conf = sum(
-            confusion(
-                arrays[f"{case}_img{image}_gt"], masks_at(arrays, case, image, threshold), settings["num_classes"]
-            )
-            for image in range(settings["images"])
-        )
-        assert_scores(arrays, case, scores(conf, ignore="drop"), index)
-        if settings["first_release"]:
-            first = scores(conf, ignore="drop", absent="zero").miou
-            np.testing.assert_allclose(first, arrays[f"{case}_miou_first_release"][index], rtol=0, atol=1e-8)
+def test_miou_of_the_first_release(golden, near, first_release):
+    settings, arrays = golden(*GOLDEN)
+    result = scores(confusions(first_release, settings[first_release], arrays), ignore="drop", absent="zero")
+    near(result.miou, arrays[f"{first_release}_miou_first_release"], absolute=1e-8)
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case != "mismatch"])
-def test_masks_at_the_published_threshold(arrays, case):
-    masks = [masks_at(arrays, case, image, 0.20).ravel() for image in range(CASES[case]["images"])]
-    np.testing.assert_array_equal(np.concatenate(masks), arrays[f"{case}_pred_at_0.20"])
+def test_masks_at_the_recorded_thresholds(golden, near, swept):
+    settings, arrays = golden(*GOLDEN)
+    prefix = f"{swept}_pred_at_"
+    recorded = [name for name in arrays if name.startswith(prefix)]
+    for name in recorded:
+        masks = masks_at(swept, settings[swept], arrays, float(name.removeprefix(prefix)))
+        near(np.concatenate([mask.ravel() for mask in masks]), arrays[name], absolute=0)
 
 
-def test_masks_of_another_size_and_ignore_in_the_prediction(arrays):
-    settings = CASES["mismatch"]
-    conf = 0
-    for image in range(settings["images"]):
-        truth = arrays[f"mismatch_img{image}_gt"]
-        conf += confusion(truth, crop_or_pad(arrays[f"mismatch_img{image}_pred"], truth.shape), settings["num_classes"])
-    np.testing.assert_array_equal(conf[:, :-1], arrays["mismatch_hist"])
-    assert conf[:, -1].sum() > 0
-    assert_scores(arrays, "mismatch", scores(conf, ignore="drop"))
+def test_masks_of_another_size_and_ignore_in_the_prediction(golden, near, given):
+    settings, arrays = golden(*GOLDEN)
+    masks = [arrays[f"{given}_img{image}_pred"] for image in range(settings[given]["images"])]
+    matrix = total_confusion(given, settings[given], arrays, masks)
+    near(matrix[:, :-1], arrays[f"{given}_hist"], absolute=0)
+    result = scores(matrix, ignore="drop")
+    for name in SCORES:
+        near(getattr(result, name), arrays[f"{given}_{name}"], absolute=1e-9)

@@ -6,60 +6,42 @@ import pytest
 import torch
 from torch import Tensor
 
-from seedbed.methods.base import classification_loss
-from seedbed.methods.eps import EPS, EpsOptions, estimate_saliency, saliency_loss
+from seedbed.methods.eps import EpsOptions, estimate_saliency, losses
 
-ABSOLUTE, RELATIVE = 1e-6, 1e-5
 GOLDEN = ("eps", "loss")
+ABSOLUTE, RELATIVE = 1e-6, 1e-5
 
 
 @pytest.fixture
-def stored(golden, case: str) -> dict[str, Tensor]:
-    _, arrays = golden("eps", "loss")
-    names = (
-        "cam",
-        "saliency",
-        "label",
-        "loss",
-        "grad",
-        "fg_map",
-        "bg_map",
-        "estimate",
-        "loss_cls",
-        "loss_total",
-        "grad_total",
-    )
-    return {name: torch.as_tensor(arrays[f"{case}_{name}"]) for name in names}
+def arrays(golden, case):
+    prefix = f"{case}_"
+    return {name.removeprefix(prefix): values for name, values in golden(*GOLDEN)[1].items() if name.startswith(prefix)}
 
 
 @pytest.fixture
-def options(golden, case: str) -> EpsOptions:
-    settings, _ = golden("eps", "loss")
-    return EpsOptions(tau=settings[case]["tau"], lam=settings[case]["lam"])
+def inputs(golden, case, arrays) -> tuple[Tensor, Tensor, Tensor, EpsOptions]:
+    """Raw maps, which ask for a gradient, saliency, labels and options."""
+    setting = golden(*GOLDEN)[0][case]
+    maps, saliency, label = (torch.from_numpy(arrays[name]) for name in ("cam", "saliency", "label"))
+    return maps.requires_grad_(), saliency, label, EpsOptions(tau=setting["tau"], lam=setting["lam"])
 
 
-def relative(value: Tensor, expected: Tensor) -> float:
-    return float((value - expected).abs().max() / expected.abs().max())
-
-
-def test_saliency_loss(stored: dict[str, Tensor], options: EpsOptions) -> None:
-    maps = stored["cam"].requires_grad_()
-    loss = saliency_loss(maps, stored["saliency"], stored["label"], options)
+def test_saliency_loss_and_its_gradient(near, inputs, arrays):
+    loss = losses(*inputs)["saliency"]
     loss.backward()
-    assert abs(loss.item() - stored["loss"].item()) <= ABSOLUTE
-    assert relative(maps.grad, stored["grad"]) <= RELATIVE
+    near(loss.detach(), arrays["loss"], absolute=ABSOLUTE)
+    near(inputs[0].grad, arrays["grad"], relative=RELATIVE)
 
 
-def test_estimate(stored: dict[str, Tensor], options: EpsOptions) -> None:
-    estimated = estimate_saliency(stored["cam"], stored["saliency"], stored["label"], options)
-    for ours, theirs in (("foreground", "fg_map"), ("background", "bg_map"), ("estimate", "estimate")):
-        torch.testing.assert_close(getattr(estimated, ours), stored[theirs], rtol=0, atol=ABSOLUTE)
+def test_estimated_saliency(near, inputs, arrays):
+    estimated = estimate_saliency(*inputs)
+    for ours, name in (("foreground", "fg_map"), ("background", "bg_map"), ("estimate", "estimate")):
+        near(getattr(estimated, ours).detach(), arrays[name], absolute=ABSOLUTE)
 
 
-def test_total_loss(stored: dict[str, Tensor], options: EpsOptions) -> None:
-    maps = stored["cam"].requires_grad_()
-    losses = EPS.loss(maps, {"label": stored["label"], "saliency": stored["saliency"]}, options)
-    losses["total"].backward()
-    assert abs(classification_loss(maps, stored["label"]).item() - stored["loss_cls"].item()) <= ABSOLUTE
-    assert abs(losses["total"].item() - stored["loss_total"].item()) <= ABSOLUTE
-    assert relative(maps.grad, stored["grad_total"]) <= RELATIVE
+def test_total_loss_and_its_gradient(near, inputs, arrays):
+    ours = losses(*inputs)
+    ours["total"].backward()
+    near(ours["classification"].detach(), arrays["loss_cls"], absolute=ABSOLUTE)
+    near(ours["total"].detach(), arrays["loss_total"], absolute=ABSOLUTE)
+    near(inputs[0].grad, arrays["grad_total"], relative=RELATIVE)

@@ -1,4 +1,4 @@
-"""ResNet38d and the localiser on it against the published EPS code: forward pass, trainable tensors, dropout."""
+"""ResNet38d, the localisers of EPS and of its baseline on it, and one training step of each, as the published code."""
 
 from __future__ import annotations
 
@@ -8,117 +8,197 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from golden.fill import fill, tensor
+from golden.fill import fill
 from torch import Tensor, nn
 
-from seedbed.nn.classifier import Localiser, from_published
-from seedbed.nn.freeze import freeze_batchnorm, freeze_untrained
-from seedbed.nn.resnet38d import ResNet38d
-from seedbed.nn.weights import load_state
+from seedbed.engine.optim import build_optimizer, parameter_groups
+from seedbed.engine.schedule import Schedule
+from seedbed.methods import METHODS
+from seedbed.methods.base import Batch, Method
+from seedbed.nn.classifier import from_published
+from seedbed.nn.weights import check_state
+from seedbed.params import LocaliserParams, TrainParams
+
+KINDS = {"eps": ("eps", 0.0), "base": ("cam", 0.5)}
+"""Our method, and its dropout before the classifier, for each network of the case."""
+HEAD_SCALE = 2**-10
+"""On fc8.weight in the training step."""
+INPUTS = {"x": "image", "saliency": "saliency", "label": "label"}
+"""Names of the step's inputs in the case and in a batch."""
+FACTORS = (1, 2, 10, 20)
+"""On the rate: convolutions and biases of the backbone, weight and bias of fc8."""
+FORWARD, GRADIENT = 1e-4, 1e-3
+
+
+@dataclass(frozen=True)
+class Step:
+    """A training step: its losses, and for each trained tensor the norms of its gradient and of its change."""
+
+    losses: dict[str, float]
+    grad_norms: list[float]
+    update_norms: list[float]
+    fc8_grad: Tensor
+    b3_shortcut_grad: Tensor
 
 
 @dataclass(frozen=True)
 class Replay:
-    """The golden case beside what our network makes of its input, computed once."""
+    """One network of the case, and what our code makes of its inputs, computed once."""
 
+    kind: str
     settings: dict[str, Any]
     arrays: dict[str, np.ndarray]
-    network: Localiser
+    method: Method
+    params: LocaliserParams
+    network: nn.Module
+    dropout: list[list[Any]]
+    """Name and probability of each dropout layer that is active in training."""
     maps: Tensor
     sides: dict[str, Tensor]
+    step: Step
 
 
-@pytest.fixture(scope="module")
-def replay(golden) -> Replay:
+@pytest.fixture(scope="module", params=list(KINDS))
+def replay(golden, request) -> Replay:
     settings, arrays = golden("eps", "network")
+    kind = request.param
+    name, dropout = KINDS[kind]
+    method, params = METHODS[name], recipe(name, dropout, settings["step"])
     with torch.device("meta"):  # no time spent on random weights
-        network = Localiser(ResNet38d(), settings["num_classes"] + 1)
-    network.to_empty(device="cpu").eval()
-    load_state(network, from_published(fill(settings["eps_state"])), source="golden case")
-    sides: dict[str, Tensor] = {}
-    side_outputs = network.backbone.side_outputs
-
-    def spy(x: Tensor) -> dict[str, Tensor]:
-        sides.update(side_outputs(x))
-        return sides
-
-    network.backbone.side_outputs = spy
+        network = method.network(params, settings["num_classes"], pretrained=False)
+    state = from_published(fill(shapes_of(kind, settings)))
+    check_state(network, state, source="golden case")
+    network.load_state_dict(state, assign=True)
     with torch.no_grad():
-        maps = network(torch.from_numpy(arrays["x"]))
-    del network.backbone.side_outputs
-    return Replay(settings, arrays, network, maps, sides)
+        x = torch.from_numpy(arrays["x"])
+        maps, sides = network.eval()(x), network.backbone.side_outputs(x)
+    active = active_dropout(network.train())
+    batch = {ours: torch.from_numpy(arrays[f"step_{theirs}"]) for theirs, ours in INPUTS.items()}
+    step = train_once(method, params, network, batch)
+    return Replay(kind, settings, arrays, method, params, network, active, maps, sides, step)
 
 
-def assert_close(ours: Tensor, golden: np.ndarray) -> None:
-    """Compare at the tolerance of the case: the largest difference relative to the largest golden value."""
-    assert ours.shape == golden.shape
-    assert np.abs(ours.numpy() - golden).max() <= 1e-4 * np.abs(golden).max()
+def recipe(method: str, dropout: float, step: dict[str, Any]) -> LocaliserParams:
+    """Return the published recipe with the settings of the case."""
+    return LocaliserParams(
+        backbone="resnet38d",
+        batchnorm="frozen",
+        freeze_stem=True,
+        dropout=dropout,
+        options={"tau": step["tau"], "lam": step["lam"]} if method == "eps" else {},
+        train=TrainParams(
+            steps=step["max_step"],
+            lr=step["base_lr"],
+            head_lr_factor=10,
+            bias_lr_factor=2,
+            weight_decay=step["weight_decay"],
+            momentum="published",
+        ),
+    )
+
+
+def shapes_of(kind: str, settings: dict[str, Any]) -> dict[str, list[int]]:
+    """Return the state dict of a published network: its names and shapes."""
+    return settings["eps_state"] | (settings["base_state_differs_in"] if kind == "base" else {})
+
+
+def published_name(name: str) -> str:
+    return "dropout7" if name == "dropout" else name.removeprefix("backbone.")
+
+
+def active_dropout(network: nn.Module) -> list[list[Any]]:
+    layers = [(name, layer) for name, layer in network.named_modules() if isinstance(layer, nn.Dropout2d)]
+    return [[published_name(name), layer.p] for name, layer in layers if layer.training and layer.p > 0]
+
+
+def trained(network: nn.Module) -> dict[str, nn.Parameter]:
+    return {published_name(name): value for name, value in network.named_parameters() if value.requires_grad}
+
+
+def train_once(method: Method, params: LocaliserParams, network: nn.Module, batch: Batch) -> Step:
+    """Take the first step, on `batch`, all dropout probabilities 0."""
+    for layer in network.modules():
+        if isinstance(layer, nn.Dropout2d):
+            layer.p = 0.0
+    with torch.no_grad():
+        network.fc8.weight.mul_(HEAD_SCALE)
+    train, parameters = method.training(params.train), trained(network)
+    before = [parameter.detach().clone() for parameter in parameters.values()]
+    optimizer = build_optimizer(parameter_groups(network, train), train)
+    Schedule(optimizer, train).set(0)
+    losses = method.training_loss(params)(network, batch)
+    losses["total"].backward()
+    optimizer.step()
+    return Step(
+        {name: loss.item() for name, loss in losses.items()},
+        [norm(parameter.grad) for parameter in parameters.values()],
+        [norm(parameter.detach() - old) for parameter, old in zip(parameters.values(), before, strict=True)],
+        network.fc8.weight.grad[:, :, 0, 0],
+        network.backbone.b3.conv_branch1.weight.grad[:, :, 0, 0],
+    )
+
+
+def norm(tensor: Tensor) -> float:
+    return tensor.double().norm().item()
 
 
 def test_state_has_the_published_names_and_shapes(replay):
-    ours = {name.removeprefix("backbone."): list(value.shape) for name, value in replay.network.state_dict().items()}
-    assert ours == replay.settings["eps_state"]
+    ours = {published_name(name): list(value.shape) for name, value in replay.network.state_dict().items()}
+    assert ours == shapes_of(replay.kind, replay.settings)
 
 
-def test_eps_maps_and_scores(replay):
-    assert_close(replay.maps, replay.arrays["eps_logits"])
-    assert_close(replay.maps.mean((2, 3)), replay.arrays["eps_pooled"])
+def test_maps_and_scores(near, replay):
+    arrays = replay.arrays
+    maps = {"eps": replay.maps, "base": replay.method.class_maps(replay.maps)}[replay.kind]
+    near(maps, arrays[{"eps": "eps_logits", "base": "base_cam"}[replay.kind]], relative=FORWARD)
+    near(replay.maps.mean((2, 3)), arrays[f"{replay.kind}_pooled"], relative=FORWARD)
 
 
 @pytest.mark.parametrize("name", ["conv4", "conv5", "conv6"])
-def test_side_outputs(replay, name):
+def test_side_outputs(near, replay, name):
     side, arrays = replay.sides[name], replay.arrays
-    assert_close(side[:, : arrays[f"{name}_first"].shape[1]], arrays[f"{name}_first"])
-    assert_close(side.mean((2, 3)), arrays[f"{name}_mean"])
-    assert_close(side.amax((2, 3)), arrays[f"{name}_max"])
+    near(side[:, : arrays[f"{name}_first"].shape[1]], arrays[f"{name}_first"], relative=FORWARD)
+    near(side.mean((2, 3)), arrays[f"{name}_mean"], relative=FORWARD)
+    near(side.amax((2, 3)), arrays[f"{name}_max"], relative=FORWARD)
 
 
-def test_base_cam_and_scores(replay):
-    ((name, shape),) = replay.settings["base_state_differs_in"].items()
-    raw = nn.functional.conv2d(replay.sides["conv6"], tensor(name, tuple(shape)))
-    assert_close(raw.relu(), replay.arrays["base_cam"])
-    assert_close(raw.mean((2, 3)), replay.arrays["base_pooled"])
+def test_what_is_active_in_training(replay):
+    kind, settings = replay.kind, replay.settings
+    norms = {name: layer for name, layer in replay.network.named_modules() if isinstance(layer, nn.BatchNorm2d)}
+    assert norms
+    assert list(trained(replay.network)) == settings[f"{kind}_trainable"]
+    assert [name for name, layer in norms.items() if layer.training] == settings[f"{kind}_batchnorm_in_training_mode"]
+    assert replay.dropout == settings[f"{kind}_dropout"]
 
 
-@pytest.mark.parametrize(("kind", "dropout"), [("eps", 0.0), ("base", 0.5)])
-def test_training_mode_as_published(replay, kind, dropout):
-    with torch.device("meta"):
-        network = Localiser(ResNet38d(), 20, dropout)
-    freeze_batchnorm(network)
-    freeze_untrained(network.backbone)
-    network.train()
-    trainable = [name.removeprefix("backbone.") for name, p in network.named_parameters() if p.requires_grad]
-    assert trainable == replay.settings[f"{kind}_trainable"]
-    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-    assert not any(norm.training for norm in norms)
-    assert len(norms) > 30
-    drops = [m.p for m in network.modules() if isinstance(m, nn.Dropout2d) and m.training and m.p > 0]
-    assert drops == [p for _, p in replay.settings[f"{kind}_dropout"]]
+def test_optimizer_groups(replay):
+    """The published groups hold frozen layers too, which never move; ours do without, and without empty groups."""
+    kind, settings, network = replay.kind, replay.settings, replay.network
+    train, trainable = replay.params.train, settings[f"{kind}_trainable"]
+    decays = (train.weight_decay, 0, train.weight_decay, 0)
+    published = zip(settings[f"{kind}_groups"], FACTORS, decays, strict=True)
+    expected = [([n for n in names if n in trainable], train.lr * factor, decay) for names, factor, decay in published]
+    names = {parameter: name for name, parameter in trained(network).items()}
+    ours = [
+        ([names[parameter] for parameter in group["params"]], group["lr"], group["weight_decay"])
+        for group in parameter_groups(network, train)
+    ]
+    assert ours == [group for group in expected if group[0]]
 
 
-def test_gradients_and_first_update_of_the_base_network(replay):
-    arrays, step = replay.arrays, replay.settings["step"]
-    ((name, shape),) = replay.settings["base_state_differs_in"].items()
-    network = replay.network
-    network.fc8.weight = nn.Parameter(tensor(name, tuple(shape)) * 2**-10)
-    freeze_batchnorm(network)
-    freeze_untrained(network.backbone)
-    network.train()
-    for module in network.modules():
-        if isinstance(module, nn.Dropout2d):
-            module.p = 0.0
-    scores = network(torch.from_numpy(arrays["step_x"])).mean((2, 3))
-    loss = nn.functional.multilabel_soft_margin_loss(scores, torch.from_numpy(arrays["step_label"]))
-    loss.backward()
-    assert abs(loss.item() - arrays["step_base_losses"][0]) <= 1e-5
-    assert_close(network.fc8.weight.grad[:, :128, 0, 0], arrays["step_base_fc8_grad"])
-    assert_close(network.backbone.b3.conv_branch1.weight.grad[:16, :, 0, 0], arrays["step_base_b3_shortcut_grad"])
-    trained = {n.removeprefix("backbone."): p for n, p in network.named_parameters() if p.requires_grad}
-    norms, updates = [], []
-    for n, p in trained.items():
-        rate = step["base_lr"] * (10 if n == "fc8.weight" else 1)
-        norms.append(p.grad.double().norm().item())
-        updates.append(rate * (p.grad + step["weight_decay"] * p.detach()).double().norm().item())
-    assert list(trained) == replay.settings["base_trainable"]
-    np.testing.assert_allclose(norms, arrays["step_base_grad_norm"], rtol=1e-3)
-    np.testing.assert_allclose(updates, arrays["step_base_update_norm"], rtol=1e-3)
+def test_losses_of_a_step(near, replay):
+    losses = replay.step.losses
+    ours = [losses.get("classification", losses["total"]), losses.get("saliency", 0), losses["total"]]
+    near(ours, replay.arrays[f"step_{replay.kind}_losses"], absolute=1e-5)
+
+
+def test_gradients_of_a_step(near, replay):
+    step, arrays, prefix = replay.step, replay.arrays, f"step_{replay.kind}"
+    head, shortcut = arrays[f"{prefix}_fc8_grad"], arrays[f"{prefix}_b3_shortcut_grad"]
+    near(step.grad_norms, arrays[f"{prefix}_grad_norm"], each=GRADIENT)
+    near(step.fc8_grad[:, : head.shape[1]], head, relative=GRADIENT)
+    near(step.b3_shortcut_grad[: len(shortcut)], shortcut, relative=GRADIENT)
+
+
+def test_change_by_a_step(near, replay):
+    near(replay.step.update_norms, replay.arrays[f"step_{replay.kind}_update_norm"], each=GRADIENT)

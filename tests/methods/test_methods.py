@@ -1,40 +1,99 @@
+"""What every method owes the stages, whatever it computes."""
+
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
+from seedbed.data.datasets import TrainingImages
+from seedbed.data.pairs import PairImages
 from seedbed.errors import UserError
 from seedbed.methods import METHODS, get_method
-from seedbed.methods.eps import EpsOptions, estimate_saliency, select_foreground
-from seedbed.params import LocaliserParams
+from seedbed.methods.base import TrainingSet, prior_level
+from seedbed.params import AugmentParams, TrainParams
 
-SMALL = LocaliserParams(backbone="timm/resnet10t", output_stride=16, batchnorm="train")
+PLAIN = [method for method in METHODS.values() if method.inference == "multi-scale"]
+LABELS = (np.random.default_rng(0).random((60, 4)) < (0.1, 0.3, 0.5, 0.9)).astype(np.float32)
 
 
-@pytest.mark.parametrize("method", METHODS.values(), ids=lambda method: method.name)
-def test_every_method_trains_and_yields_maps(method) -> None:
+def named(method) -> str:
+    return method.name
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=named)
+def test_a_training_step_lowers_the_loss(method, small, random_batch) -> None:
     torch.manual_seed(0)
-    network = method.network(SMALL, num_classes=3)
-    batch = {
-        "image": torch.randn(2, 3, 48, 64),
-        "label": torch.tensor([[1.0, 0, 1], [0, 1, 0]]),
-        "saliency": torch.rand(2, 1, 48, 64),
-    }
-    losses = method.training_loss(SMALL)(network, batch)
-    losses["total"].backward()
-    assert torch.isfinite(losses["total"])
-    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in network.fc8.parameters())
-    maps = method.class_maps(network(batch["image"]))
+    network = method.network(small, num_classes=3).train()
+    loss, batch = method.training_loss(small), random_batch(method)
+    before = loss(network, batch)
+    before["total"].backward()
+    assert all(torch.isfinite(value) for value in before.values())
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in network.parameters())
+    torch.optim.SGD(network.parameters(), lr=1e-5).step()
+    after = loss(network, batch)
+    assert after["total"] < before["total"]
+    assert after.keys() == before.keys()
+
+
+@pytest.mark.parametrize("method", PLAIN, ids=named)
+def test_plain_methods_make_non_negative_maps_of_single_images(method, small) -> None:
+    network = method.network(small, num_classes=3)
+    maps = method.class_maps(network(torch.randn(2, 3, 48, 64)))
     assert maps.shape == (2, 3, 3, 4)
     assert (maps >= 0).all()
 
 
-def test_frozen_batchnorm_and_stem_stay_as_they_are() -> None:
-    params = SMALL.model_copy(update={"batchnorm": "frozen"})
-    network = get_method("cam").network(params, 3).train()
+@pytest.mark.parametrize("method", METHODS.values(), ids=named)
+def test_the_prior_is_the_level_of_losses_that_exist(method, small, random_batch) -> None:
+    prior = method.prior(LABELS)
+    losses = method.training_loss(small)(method.network(small, num_classes=3), random_batch(method))
+    assert prior.keys() <= losses.keys()
+    assert prior == method.prior(LABELS)
+    assert all(0 < level <= np.log(2) for level in prior.values())
+
+
+def test_prior_level_is_the_loss_of_the_frequencies_as_scores() -> None:
+    label = torch.from_numpy(LABELS)
+    scores = torch.logit(label.mean(dim=0)).expand_as(label)
+    expected = torch.nn.functional.multilabel_soft_margin_loss(scores, label)
+    assert prior_level(LABELS) == pytest.approx(expected.item(), abs=1e-6)
+
+
+def test_prior_level_of_certain_classes_is_nothing() -> None:
+    assert prior_level(np.array([[1, 0], [1, 0]], np.float32)) == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("method", "given", "used"),
+    [
+        ("cam", "published", 0.05),
+        ("eps", "published", 0.05),
+        ("mcis", "published", "textbook"),
+        ("eps", "textbook", "textbook"),
+        ("mcis", 0.5, 0.5),
+    ],
+)
+def test_published_momentum_is_that_of_the_method(method, given, used) -> None:
+    params = TrainParams(momentum=given, weight_decay=0.05)
+    resolved = get_method(method).training(params)
+    assert resolved == params.model_copy(update={"momentum": used})
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=named)
+def test_training_items_are_those_of_the_method(method) -> None:
+    augment = AugmentParams(resize="square", low=32, high=32, crop=32, flip=0)
+    labels = {"a": np.array([1, 0], np.float32), "b": np.array([1, 1], np.float32)}
+    images = method.images(
+        TrainingSet(["a", "b"], image=None, labels=labels, saliency_dir=None, augment=augment, seed=3)
+    )
+    assert isinstance(images, PairImages if method.inference == "related" else TrainingImages)
+    assert (images.ids, images.seed, images.params) == (["a", "b"], 3, augment)
+    assert images.labels.tolist() == [[1, 0], [1, 1]]
+
+
+def test_frozen_batchnorm_stays_as_it_is(small) -> None:
+    network = get_method("cam").network(small.model_copy(update={"batchnorm": "frozen"}), 3).train()
     before = {name: value.clone() for name, value in network.state_dict().items() if "running" in name}
     network(torch.randn(2, 3, 48, 48))
     after = network.state_dict()
@@ -47,32 +106,11 @@ def test_unknown_options_and_methods_are_named() -> None:
         get_method("eps").check_options({"tua": 0.3})
     with pytest.raises(UserError, match=r"localiser.eps.options: lam"):
         get_method("eps").check_options({"lam": 3})
+    with pytest.raises(UserError, match="did you mean 'width'"):
+        get_method("mcis").check_options({"widht": 64})
+    with pytest.raises(UserError, match=r"localiser.mcis.options: difference_from"):
+        get_method("mcis").check_options({"difference_from": -1})
+    with pytest.raises(UserError, match="did you mean 'bias'"):
+        get_method("cam").check_options({"bais": True})
     with pytest.raises(UserError, match="did you mean 'eps'"):
         get_method("epss")
-
-
-@settings(deadline=None, max_examples=50)
-@given(seed=st.integers(0, 10_000), tau=st.floats(0, 1), lam=st.floats(0, 1))
-def test_eps_invariants(seed: int, tau: float, lam: float) -> None:
-    """Parts and estimate lie in 0..1; absent classes are never selected, and with tau = 1 no class is."""
-    generator = torch.Generator().manual_seed(seed)
-    maps = 4 * torch.randn(2, 5, 6, 7, generator=generator)
-    saliency = torch.rand(2, 1, 13, 9, generator=generator)
-    label = (torch.rand(2, 4, generator=generator) > 0.5).float()
-    estimated = estimate_saliency(maps, saliency, label, EpsOptions(tau=tau, lam=lam))
-    for part in (estimated.foreground, estimated.background, estimated.estimate):
-        assert part.shape == (2, 1, 6, 7)
-        assert (part > -1e-5).all()
-        assert (part < 1 + 1e-5).all()
-    chosen = select_foreground(maps.softmax(1)[:, :-1], estimated.target, label, tau)
-    assert (chosen[:, :, 0, 0] <= label).all()
-    assert not select_foreground(maps.softmax(1)[:, :-1], estimated.target, label, 1.0).any()
-
-
-def test_eps_without_labels_is_finite() -> None:
-    maps = torch.randn(1, 4, 5, 5, requires_grad=True)
-    batch = {"label": torch.zeros(1, 3), "saliency": torch.zeros(1, 1, 5, 5)}
-    loss = get_method("eps").loss(maps, batch, EpsOptions())["total"]
-    loss.backward()
-    assert np.isfinite(loss.item())
-    assert torch.isfinite(maps.grad).all()

@@ -93,6 +93,15 @@ def test_plain_names_mean_torchvision_first():
     assert known_backbones()[0] == resolve_backbone("resnet38d") == "resnet38d"
 
 
+@pytest.mark.parametrize("name", ["resnet38d", "vgg16-dilated", "resnet101-caffe"])
+def test_published_networks_have_one_stride(name):
+    assert resolve_backbone(name) == name
+    with torch.device("meta"):
+        assert build_backbone(name, 8).strides[-1] == 8
+    with pytest.raises(UserError, match=f"'{name}' cannot run at output stride 16: its stride is 8"):
+        build_backbone(name, 16)
+
+
 def test_unknown_backbone_names_the_nearest():
     with pytest.raises(UserError, match="unknown backbone 'mobilnet_v2'; did you mean 'mobilenet_v2'"):
         build_backbone("mobilnet_v2", 16)

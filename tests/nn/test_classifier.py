@@ -36,3 +36,48 @@ def test_published_names_are_those_of_the_localiser(tiny):
     network = Localiser(tiny, num_maps=3)
     published = {name.removeprefix("backbone."): value for name, value in network.state_dict().items()}
     assert from_published(published).keys() == network.state_dict().keys()
+
+
+def test_extra_convolutions_lead_from_the_backbone_to_their_width(tiny, images):
+    network = Localiser(tiny, num_maps=4, extra_convs=3, bias=True, width=7).eval()
+    shapes = {name: tuple(value.shape) for name, value in network.state_dict().items() if "backbone" not in name}
+    assert shapes == {
+        "extra_convs.0.weight": (7, 10, 3, 3),
+        "extra_convs.0.bias": (7,),
+        "extra_convs.2.weight": (7, 7, 3, 3),
+        "extra_convs.2.bias": (7,),
+        "extra_convs.4.weight": (7, 7, 3, 3),
+        "extra_convs.4.bias": (7,),
+        "fc8.weight": (4, 7, 1, 1),
+        "fc8.bias": (4,),
+    }
+    features = network.features(images)
+    assert features.shape == (2, 7, 3, 4)
+    assert features.min() == 0
+    torch.testing.assert_close(network(images), network.fc8(features))
+
+
+def test_extra_convolutions_keep_the_channels_of_the_backbone_by_default(tiny, images):
+    assert Localiser(tiny, num_maps=4, extra_convs=1).features(images).shape[1] == 10
+
+
+def test_layers_behind_extra_convolutions_start_with_the_published_spread(tiny):
+    torch.manual_seed(0)
+    network = Localiser(tiny, num_maps=50, extra_convs=2, bias=True, width=60)
+    for layer, area in ((network.extra_convs[0], 9), (network.extra_convs[2], 9), (network.fc8, 1)):
+        assert not layer.bias.any()
+        expected = (2 / (area * layer.out_channels)) ** 0.5
+        torch.testing.assert_close(layer.weight.std().item(), expected, rtol=0.1, atol=0)
+
+
+def test_bias_alone_starts_at_zero(tiny):
+    assert not Localiser(tiny, num_maps=3, bias=True).fc8.bias.any()
+
+
+def test_published_names_with_extra_convolutions(tiny):
+    network = Localiser(tiny, num_maps=3, extra_convs=3, bias=True)
+    published = {
+        name.removeprefix("backbone.").replace("fc8.", "extra_last_conv."): value
+        for name, value in network.state_dict().items()
+    }
+    assert from_published(published).keys() == network.state_dict().keys()

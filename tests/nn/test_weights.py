@@ -1,12 +1,27 @@
 import pickle
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from nn.mxnet_writer import params
+from safetensors.torch import save_file
 from torch import nn
 
 from seedbed.errors import UserError
-from seedbed.nn.weights import check_state, load_state, load_weights, read_config, read_state, save_weights
+from seedbed.nn.weights import (
+    check_state,
+    count,
+    differences,
+    file_hash,
+    is_intact,
+    load_state,
+    load_weights,
+    read_config,
+    read_state,
+    save_state,
+    save_weights,
+)
 
 
 class Mixed(nn.Module):
@@ -136,3 +151,44 @@ def test_half_precision_is_cast_to_the_network():
     load_state(network, half, source="file")
     assert network.conv.weight.dtype == torch.float32
     assert torch.equal(network.conv.weight, half["conv.weight"].float())
+
+
+def test_mxnet_files_are_read_under_their_own_names(tmp_path):
+    array = np.arange(6, dtype=np.float32).reshape(2, 3)
+    (tmp_path / "net.params").write_bytes(params({"arg:conv1a_weight": array}))
+    state = read_state(tmp_path / "net.params")
+    assert list(state) == ["arg:conv1a_weight"]
+    np.testing.assert_array_equal(state["arg:conv1a_weight"].numpy(), array)
+
+
+def test_safetensors_of_data_parallel_lose_the_prefix(tmp_path):
+    save_file({"module.conv.weight": torch.ones(2)}, tmp_path / "model.safetensors")
+    assert list(read_state(tmp_path / "model.safetensors")) == ["conv.weight"]
+
+
+def test_a_saved_state_knows_whether_it_is_intact(tmp_path):
+    save_state(tmp_path, {"weight": torch.ones(3)}, {"as": "eps"})
+    assert is_intact(tmp_path)
+    assert read_config(tmp_path)["as"] == "eps"
+    assert torch.equal(read_state(tmp_path)["weight"], torch.ones(3))
+    content = (tmp_path / "weights.safetensors").read_bytes()
+    (tmp_path / "weights.safetensors").write_bytes(content[:-1] + b"\x00")
+    assert not is_intact(tmp_path)
+    (tmp_path / "weights.safetensors").unlink()
+    assert not is_intact(tmp_path)
+    with pytest.raises(UserError, match="cannot be read"):
+        file_hash(tmp_path)
+
+
+def test_differences_are_told_by_kind():
+    state = {**Mixed(width=5).state_dict(), "head.weight": torch.zeros(2, 2)}
+    del state["mask"], state["norm.num_batches_tracked"]
+    found = differences(Mixed(), state)
+    assert count(found) == "1 missing, 1 unexpected, 6 of another shape"
+    assert [(d.name, d.kind) for d in found if d.kind != "of another shape"] == [
+        ("mask", "missing"),
+        ("head.weight", "unexpected"),
+    ]
+    scalar = Mixed().state_dict() | {"norm.num_batches_tracked": torch.zeros(2)}
+    with pytest.raises(UserError, match="1 of another shape"):
+        check_state(Mixed(), scalar, source="file", allow_extra=True)

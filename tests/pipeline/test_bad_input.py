@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import sys
@@ -131,6 +132,35 @@ def test_parameters(
         assert word in said
 
 
+def test_pairs_need_squares(project: Path, fails: Command) -> None:
+    change(project, "localiser.mcis.augment", tiny.CROP)
+    said = fails(project, "train-localiser", "-m", "mcis")
+    assert "resize: long-side" in said
+    assert "set resize: square" in said
+
+
+def test_pairs_need_labels(project: Path, fails: Command) -> None:
+    path = project / "data" / "image_labels.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), FIRST: []}))
+    assert FIRST in fails(project, "train-localiser", "-m", "mcis")
+
+
+def test_trained_weights_missing(project: Path, fails: Command) -> None:
+    change(project, "localiser.mcis.trained", "models/pretrained/mcis")
+    said = fails(project, "train-localiser", "-m", "mcis")
+    assert "no trained weights in models/pretrained/mcis" in said
+    assert "localiser.mcis.trained" in said
+
+
+def test_trained_weights_of_another_class_count(done: Path, fails: Command) -> None:
+    """The background map of EPS makes its classifier that of one class more."""
+    change(done, "localiser.cam.trained", "models/localiser/eps")
+    said = fails(done, "train-localiser", "-m", "cam")
+    assert "fc8.weight" in said
+    assert "5x" in said
+    assert "6x" in said
+
+
 def test_given_values_are_checked(done: Path, fails: Command) -> None:
     change(done, "fusion.cam", {"rule": "threshold", "choose": "given", "values": {"threshold": 1.5}})
     assert "threshold must lie in 0.0..1.0" in fails(done, "pseudo", "-m", "cam")
@@ -164,13 +194,13 @@ def test_stages_out_of_order(done: Path, fails: Command, words: tuple[str, ...],
 
 def test_missing_saliency_map(done: Path, fails: Command) -> None:
     (done / "maps" / "saliency" / f"{FIRST}.png").unlink()
-    assert FIRST in fails(done, "train-localiser", "-m", "eps")
-    assert FIRST in fails(done, "study", "-m", "eps")
+    for words in (("train-localiser", "-m", "eps"), ("study", "-m", "eps"), ("pseudo", "-m", "mcis")):
+        assert FIRST in fails(done, *words)
 
 
 def test_saliency_map_of_another_size(done: Path, fails: Command) -> None:
     Image.new("L", (20, 10)).save(done / "maps" / "saliency" / f"{FIRST}.png")
-    for words in (("train-localiser", "-m", "eps"), ("study", "-m", "eps")):
+    for words in (("train-localiser", "-m", "eps"), ("study", "-m", "eps"), ("pseudo", "-m", "mcis")):
         said = fails(done, *words)
         assert FIRST in said
         assert "20" in said
@@ -187,8 +217,8 @@ def test_checkpoint_of_another_architecture(done: Path, fails: Command, tmp_path
 
 def test_weights_of_other_classes(done: Path, fails: Command) -> None:
     change(done, "data.classes", ["bird", "boat", "car", "train", "sheep"])
-    said = fails(done, "evaluate-segmenter", "-m", "eps")
-    assert "trained for the classes bird, boat, car, sheep, train" in said
+    for stage in ("evaluate-segmenter", "seeds"):
+        assert "trained for the classes bird, boat, car, sheep, train" in fails(done, stage, "-m", "eps")
 
 
 def test_predict_inputs(done: Path, fails: Command, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from pathlib import Path
@@ -18,8 +19,6 @@ from seedbed.params import load_params
 from seedbed.seeds.fusion import find_rule
 from seedbed.seeds.store import MapStore
 
-METHODS = ("cam", "eps")
-
 
 def read(path: Path) -> dict:
     return json.loads(path.read_text())
@@ -27,7 +26,7 @@ def read(path: Path) -> dict:
 
 def test_comparison_has_every_number(finished: Path) -> None:
     methods = read(finished / "reports" / "compare.json")["methods"]
-    assert set(methods) == set(METHODS)
+    assert set(methods) == set(tiny.METHODS)
     for entry in methods.values():
         for part, images in (("pseudo", 8), ("val", 6)):
             low, high = entry[part]["interval"]
@@ -68,7 +67,7 @@ def test_crf_labels_only_classes_of_the_image(finished: Path) -> None:
     assert read(finished / "reports" / "metrics" / "pseudo-eps.json")["crf"]
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", tiny.METHODS)
 def test_matrices_are_those_of_the_metrics(finished: Path, method: str) -> None:
     for stage in ("pseudo", "evaluate-segmenter"):
         metrics = read(finished / "reports" / "metrics" / f"{stage}-{method}.json")
@@ -80,7 +79,7 @@ def test_matrices_are_those_of_the_metrics(finished: Path, method: str) -> None:
 def test_every_run_is_in_mlflow_with_curves_and_children(finished: Path) -> None:
     client = MlflowClient(f"sqlite:///{finished}/mlflow.db")
     records = sorted((finished / "reports" / "runs").glob("*.json"))
-    assert len(records) == 2 + 5 * len(METHODS)
+    assert len(records) == 2 + 5 * len(tiny.METHODS)
     for path in records:
         record = read(path)
         assert record["mlflow"]["logged"], record["mlflow"]
@@ -98,18 +97,19 @@ def test_every_run_is_in_mlflow_with_curves_and_children(finished: Path) -> None
             experiment = run.info.experiment_id
             parent = f"tags.`mlflow.parentRunId` = '{run.info.run_id}'"
             trials = client.search_runs([experiment], parent)
-            assert len(trials) == 2 * 3 + 2
+            assert len(trials) == len(tiny.RULES) * tiny.TRIALS + tiny.CRF_TRIALS
 
 
-def test_a_stage_run_again_gives_the_same_bytes(done: Path) -> None:
+@pytest.mark.parametrize("method", ["eps", "mcis"])
+def test_a_stage_run_again_gives_the_same_bytes(done: Path, method: str) -> None:
     before = {
         path: path.read_bytes()
-        for folder in ("models/localiser/eps", "maps/seeds/eps", "reports/metrics", "reports/curves")
+        for folder in (f"models/localiser/{method}", f"maps/seeds/{method}", "reports/metrics", "reports/curves")
         for path in (done / folder).rglob("*")
         if path.is_file()
     }
-    for words in (("train-localiser", "-m", "eps"), ("seeds", "-m", "eps"), ("pseudo", "-m", "eps")):
-        result = tiny.seedbed(done, *words)
+    for stage in ("train-localiser", "seeds", "pseudo"):
+        result = tiny.seedbed(done, stage, "-m", method)
         assert result.returncode == 0, result.stderr
     assert before
     for path, content in before.items():
@@ -138,6 +138,21 @@ def test_ready_made_saliency_maps(done: Path) -> None:
     assert "1 of 18 images have no saliency map" in result.stderr
 
 
+def test_trained_weights_are_taken_instead_of_training(done: Path) -> None:
+    shutil.copytree(done / "models" / "localiser" / "mcis", done / "models" / "pretrained" / "mcis")
+    params = tiny.parameters()
+    params["localiser"]["mcis"]["trained"] = "models/pretrained/mcis"
+    tiny.write_parameters(done, params)
+    before = (done / "models/localiser/mcis/weights.safetensors").read_bytes()
+    shutil.rmtree(done / "models" / "localiser" / "mcis")
+    for words in (("train-localiser", "-m", "mcis"), ("seeds", "-m", "mcis"), ("compare",)):
+        result = tiny.seedbed(done, *words)
+        assert result.returncode == 0, result.stderr
+    assert (done / "models/localiser/mcis/weights.safetensors").read_bytes() == before
+    assert read(done / "models/localiser/mcis/config.json")["trained"] == "models/pretrained/mcis"
+    assert read(done / "reports/metrics/train-localiser-mcis.json") == {"steps": 0, "trained": "models/pretrained/mcis"}
+
+
 def test_without_masks_of_training_images(done: Path) -> None:
     """The usual case outside benchmarks: published thresholds, unscored pseudo-labels, and still a page."""
     for path in (done / "data/VOCdevkit/VOC2012/SegmentationClassAug").glob("train_*.png"):
@@ -145,8 +160,8 @@ def test_without_masks_of_training_images(done: Path) -> None:
     params = tiny.parameters()
     params["study"]["tune_images"] = 0
     tiny.write_parameters(done, params)
-    for words in (["study", "-m", "cam"], ["study", "-m", "eps"], ["pseudo", "-m", "cam"], ["pseudo", "-m", "eps"]):
-        result = tiny.seedbed(done, *words)
+    for stage, method in itertools.product(("study", "pseudo"), tiny.METHODS):
+        result = tiny.seedbed(done, stage, "-m", method)
         assert result.returncode == 0, result.stderr
     result = tiny.seedbed(done, "compare")
     assert result.returncode == 0, result.stderr

@@ -12,25 +12,42 @@ import yaml
 
 from seedbed.data.sample import SAMPLE_CLASSES, Counts, write_sample
 
+METHODS = ("cam", "eps", "mcis")
+RULES = ("threshold", "saliency-gate", "mcis")
+TRIALS, CRF_TRIALS = 3, 2
 COUNTS = Counts(train=12, val=6, saliency_train=8, saliency_test=4)
 BACKBONE = {"backbone": "timm/test_byobnet", "weights": None}
 CROP = {"resize": "long-side", "low": 64, "high": 80, "crop": 64}
+SQUARE = {"resize": "square", "low": 48, "high": 48, "crop": 48, "flip": 0.0, "interpolation": "bilinear"}
 TRAIN = {"steps": 4, "batch": 4, "lr": 0.001, "checkpoint_every": 2, "log_every": 1}
 
 
 def parameters() -> dict[str, Any]:
     """Return the parameters of the project, to be changed at will."""
     localiser = {**BACKBONE, "output_stride": 16, "batchnorm": "train", "augment": CROP, "train": TRAIN}
+    pairs = {**localiser, "options": {"width": 8}, "augment": SQUARE}
     return {
-        "methods": ["cam", "eps"],
+        "methods": list(METHODS),
         "jobs": 1,
         "data": {"name": "tiny", "classes": list(SAMPLE_CLASSES)},
         "saliency": {**BACKBONE, "channels": 8, "size": 64, "augment": CROP, "train": TRAIN},
-        "localiser": {"cam": localiser, "eps": localiser},
-        "seeds": {"scales": [0.5, 1.0], "batch": 4, "shard": 8},
-        "fusion": {"cam": {"rule": "threshold"}, "eps": {"rule": "saliency-gate", "crf": True}},
+        "localiser": {"cam": localiser, "eps": localiser, "mcis": pairs},
+        "seeds": {"scales": [0.5, 1.0], "batch": 4, "related": 2, "shard": 8},
+        "fusion": {
+            "cam": {"rule": "threshold"},
+            "eps": {"rule": "saliency-gate", "crf": True},
+            "mcis": {"rule": "mcis", "choose": "published"},
+        },
         "crf": {"iterations": 2},
-        "study": {"tune_images": 4, "cam_steps": 5, "saliency_steps": 3, "trials": 3, "crf_trials": 2, "crf_images": 2},
+        "study": {
+            "rules": list(RULES),
+            "tune_images": 4,
+            "cam_steps": 5,
+            "saliency_steps": 3,
+            "trials": TRIALS,
+            "crf_trials": CRF_TRIALS,
+            "crf_images": 2,
+        },
         "segmenter": {**BACKBONE, "channels": 8, "augment": CROP, "train": TRAIN},
         "evaluate": {"bootstrap": 100, "batch": 4},
     }

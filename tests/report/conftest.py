@@ -32,6 +32,12 @@ GRID = {"cam": [i / 12 for i in range(12)], "saliency": [i / 6 for i in range(6)
 RULES = {
     "threshold": {"threshold": 0.2},
     "saliency-gate": {"cam_low": 0.0, "cam_high": 0.0, "saliency_low": 0.5, "saliency_high": 0.5},
+    "mcis": {"foreground": 0.3, "conflict": 0.99, "peak": 0.95, "salient": 32.0},
+}
+LOSSES = {
+    "cam": ("total",),
+    "eps": ("total", "classification", "saliency"),
+    "mcis": ("total", "single", "common", "difference1", "difference2", "self_single", "self_common"),
 }
 
 CRF = {"iterations": 5, "bilateral_xy": 19.761}
@@ -56,6 +62,7 @@ class Workspace:
             "methods": list(self.methods),
             "data": {"name": "tiny", "classes": list(CLASSES)},
             "evaluate": {"bootstrap": 100},
+            "study": {"rules": list(RULES)},
         }
         return check_params(raw | {"localiser": block, "fusion": block})
 
@@ -90,7 +97,9 @@ class Workspace:
         study["protocol"]["images"] = {"tune": 0, "report": 24, "all": 24}
         for rule in study["rules"].values():
             unmeasured = {"values": rule["points"]["published"]["values"], "miou": None, "interval": None}
-            rule |= {"surface": None, "regret": None, "points": {"published": unmeasured, "chosen": unmeasured}}
+            points = {"published": unmeasured, "chosen": unmeasured}
+            rule |= {"surface": None, "regret": None, "trials": 0, "points": points}
+            rule.pop("first_release", None)
         write_json(path, study)
 
     def build(self) -> Workspace:
@@ -99,13 +108,7 @@ class Workspace:
             self._measure("evaluate-segmenter", method, IMAGES["val"], self.paths.predictions(method))
             self._study(method)
             for stage in ("train-localiser", "train-segmenter"):
-                self._curve(
-                    stage,
-                    method,
-                    ("total", "classification", "saliency")
-                    if method == "eps" and stage == "train-localiser"
-                    else ("total",),
-                )
+                self._curve(stage, method, LOSSES.get(method, ("total",)) if stage == "train-localiser" else ("total",))
                 self._record(stage, method)
         self._curve("train-saliency", None, ("total", "bce", "iou"))
         self._record("train-saliency", None)
@@ -171,8 +174,8 @@ class Workspace:
 
     def _rule(self, method: str, rule: str, published: dict[str, float]) -> dict[str, Any]:
         settings = {"published": published, "chosen": dict.fromkeys(published, 0.3)}
-        settings["grid"] = settings["chosen"]
-        settings["oracle"] = dict.fromkeys(published, 0.25)
+        if rule != "mcis":
+            settings |= {"grid": settings["chosen"], "oracle": dict.fromkeys(published, 0.25)}
         if rule == "saliency-gate":
             settings["chosen"] = {"cam_low": 0.2, "cam_high": 0.35, "saliency_low": 0.3, "saliency_high": 0.5}
         score = 0.75 - ERROR.get(method, 4.0) / 20
@@ -185,24 +188,8 @@ class Workspace:
                 "miou": dict.fromkeys(("tune", "report", "all"), score),
                 "interval": [score - 0.03, score + 0.03],
             }
-        cam = np.exp(-((np.array(GRID["cam"]) - 0.3) ** 2) / 0.08)
-        surface = (
-            score * cam
-            if rule == "threshold"
-            else score * cam[:, None] * np.exp(-((np.array(GRID["saliency"]) - 0.45) ** 2) / 0.2)
-        )
-        names = ["threshold"] if rule == "threshold" else ["cam", "saliency"]
-        return {
-            "summary": f"the rule {rule} in one line",
-            "parameters": {},
-            "points": found,
-            "regret": 0.001,
-            "trials": 20,
-            "surface": {
-                "axes": [{"parameter": name, "values": GRID.get(name, GRID["cam"])} for name in names],
-                "miou": dict.fromkeys(("tune", "report", "all"), surface.tolist()),
-            },
-        }
+        entry = {"summary": f"the rule {rule} in one line", "parameters": {}, "points": found, "trials": 20}
+        return entry | (_sweep(rule, score) if rule != "mcis" else {"regret": None, "surface": None})
 
     def _curve(self, stage: str, method: str | None, losses: tuple[str, ...]) -> None:
         path = self.paths.curves(stage, method)
@@ -213,7 +200,7 @@ class Workspace:
             writer.writerow(("step", "lr", *losses))
             for step in range(20, 401, 20):
                 fall = np.exp(-step / 120) + 0.12 + rng.normal(0, 0.02)
-                writer.writerow((step, 0.01, *(fall * share for share in (1.0, 0.6, 0.4)[: len(losses)])))
+                writer.writerow((step, 0.01, *(fall / (place + 1) for place in range(len(losses)))))
 
     def _record(self, stage: str, method: str | None) -> None:
         started = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
@@ -238,6 +225,28 @@ class Workspace:
             data="d" * 32 + ".dir",
             mlflow=run,
         ).write(self.paths.record(stage, method))
+
+
+def _sweep(rule: str, score: float) -> dict[str, Any]:
+    """What a study says of a rule that it swept."""
+    cam = np.exp(-((np.array(GRID["cam"]) - 0.3) ** 2) / 0.08)
+    grey = np.exp(-((np.array(GRID["saliency"]) - 0.45) ** 2) / 0.2)
+    names = ["threshold"] if rule == "threshold" else ["cam", "saliency"]
+    surface = (score * cam if rule == "threshold" else score * cam[:, None] * grey).tolist()
+    found = {
+        "regret": 0.001,
+        "surface": {
+            "axes": [{"parameter": name, "values": GRID.get(name, GRID["cam"])} for name in names],
+            "miou": dict.fromkeys(("tune", "report", "all"), surface),
+        },
+    }
+    if rule == "threshold":
+        thresholds = [0.15, 0.16, 0.17]
+        reached = {
+            split: [score / 2, score / 2 + 0.01, score / 2 - place] for place, split in enumerate(("all", "tune"))
+        }
+        found["first_release"] = {"thresholds": thresholds, "miou": reached, "variant": "drop-zero"}
+    return found
 
 
 def _crf_study() -> dict[str, Any]:

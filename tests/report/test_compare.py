@@ -33,7 +33,9 @@ def test_every_number_carries_its_split_and_its_image_count(workspace):
 
 def test_same_rule_compares_at_the_same_point(workspace):
     table = compare(read_results(workspace.paths, workspace.params), workspace.params)["same_rule"]
-    assert list(table) == ["threshold", "saliency-gate"]
+    assert list(table) == ["threshold", "saliency-gate", "mcis"]
+    assert set(table["mcis"]["eps"]) == {"published", "chosen"}
+    assert table["mcis"]["eps"]["published"]["against_cam"]["difference"] > 0
     assert set(table["threshold"]["eps"]) == {"published", "chosen", "grid", "oracle"}
     assert table["threshold"]["eps"]["chosen"]["values"] == {"threshold": 0.3}
     assert table["threshold"]["eps"]["oracle"]["against_cam"]["difference"] > 0

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 from selenium import webdriver
@@ -135,7 +136,7 @@ def test_crf_parameters_are_printed_with_who_chose_them(workspace):
     html = write(workspace)
     assert "CRF: bilateral xy 80, iterations 5; from params.yaml" in html
     assert "CRF: bilateral xy 19.8, iterations 5; chosen by the study" in html
-    assert "bilateral xy 80, gaussian weight 3, gaussian xy 3, iterations 10; from params.yaml" in html
+    assert "bilateral xy 80, floor 1e-05, gaussian weight 3, gaussian xy 3, iterations 10; from params.yaml" in html
 
 
 @pytest.mark.parametrize("methods", [("cam",), ("eps",), ("cam", "eps", "mcis", "sgan", "jsws", "sodwsss")])
@@ -144,6 +145,51 @@ def test_any_set_of_methods_makes_a_page(make_workspace, methods):
     table = re.search(r'<table class="stack" id="methods".*?</table>', html, re.S).group()
     assert table.count('<th scope="row">') == len(methods)
     assert table.count("Against CAM</th>") == (2 if "cam" in methods else 0)
+
+
+def test_every_method_of_seven_has_its_colour():
+    methods = ("cam", "eps", "mcis", "sgan", "jsws", "sodwsss", "oaa")
+    tints = page.tints(methods)
+    assert len(set(tints.values())) == len(methods)
+    style = (Path(page.__file__).parent / "templates" / "style.css").read_text()
+    for tint in tints.values():
+        assert f".{tint} {{ --c: var(--{tint}); }}" in style
+        assert len(re.findall(rf"--{tint}: #", style)) == 2  # light and dark
+
+
+def section(html, name):
+    return re.search(rf'<section id="{name}".*?</section>', html, re.S).group()
+
+
+def test_rules_without_a_sweep_stand_beside_the_others(make_workspace):
+    html = write(make_workspace(("cam", "eps", "mcis")))
+    rules = re.findall(r'<th colspan="4" scope="rowgroup">(\S+) ', section(html, "same-rule"))
+    assert rules == ["threshold", "saliency-gate", "mcis"]
+    assert section(html, "same-rule").count("this rule is not swept") == 3
+    assert "conflict 0.99, foreground 0.3, peak 0.95, salient 32" in section(html, "same-rule")
+    assert "below the exact optimum. The values of mcis are searched by Optuna alone" in section(html, "notes")
+    assert re.findall(r"<h3>(.*?)</h3>", section(html, "thresholds")) == ["threshold", "saliency-gate", "Dense CRF"]
+
+
+def test_without_a_swept_rule_the_page_says_so(workspace):
+    params = workspace.params.study.model_copy(update={"rules": ["mcis"]})
+    for method in workspace.methods:
+        path = workspace.paths.study(method) / "study.json"
+        study = read_json(path)
+        write_json(path, study | {"rules": {"mcis": study["rules"]["mcis"]}})
+    page.write_comparison(workspace.paths, workspace.params.model_copy(update={"study": params}), workspace.sources)
+    html = workspace.paths.page.read_text()
+    assert "Nothing was swept: no rule in" in section(html, "thresholds")
+    assert "the exact sweep over every setting checks it" not in section(html, "notes")
+
+
+def test_the_sweep_of_the_first_release_is_no_result(workspace):
+    html = write(workspace)
+    thresholds = section(html, "thresholds")
+    assert thresholds.count("chosen on the images it is scored on: this is no result") == 1
+    row = r"EPS</th><td>32\.[23]</td><td>0\.16</td>"
+    assert re.search(row, thresholds)
+    assert not re.search(row, html.replace(thresholds, ""))
 
 
 def test_a_hostile_name_stays_text(workspace):

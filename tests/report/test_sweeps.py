@@ -5,7 +5,7 @@ import pytest
 from seedbed.files import read_json, write_json
 from seedbed.report.page import label, tints
 from seedbed.report.results import read_results
-from seedbed.report.sweeps import place, rule_figure
+from seedbed.report.sweeps import Tried, first_release, place, rule_figure
 
 
 def draw(workspace, rule):
@@ -69,3 +69,16 @@ def test_a_sweep_over_three_thresholds_is_not_drawn(workspace):
         }
         write_json(path, study)
     assert draw(workspace, "threshold") is None
+
+
+def test_rules_that_are_not_swept_have_no_figure(workspace):
+    assert draw(workspace, "mcis") is None
+
+
+def test_the_best_of_the_first_release_is_that_of_all_images(workspace):
+    results = read_results(workspace.paths, workspace.params)
+    found = first_release(results, "threshold")
+    assert (found.low, found.high, found.variant) == (0.15, 0.17, "drop-zero")
+    assert found.best == {"cam": Tried(pytest.approx(0.21), 0.16), "eps": Tried(pytest.approx(0.3225), 0.16)}
+    assert first_release(results, "saliency-gate") is None
+    assert first_release(results, "no such rule") is None

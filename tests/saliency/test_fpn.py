@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers import Given, picture
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -20,17 +21,6 @@ CPU = torch.device("cpu")
 PARAMS = SaliencyParams(backbone="timm/test_byobnet", channels=8, size=64, flip=False, batch=2)
 
 
-class Given(nn.Module):
-    """A network whose logits [N,1,h,w] are given."""
-
-    def __init__(self, logits: Tensor) -> None:
-        super().__init__()
-        self.logits = nn.Parameter(logits)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.logits
-
-
 def measured(logits: Tensor, mask: Tensor) -> tuple[dict[str, Tensor], Tensor]:
     """Return the loss of logits [N,h,w], and the gradient of its total."""
     network = Given(logits[:, None].clone())
@@ -38,10 +28,6 @@ def measured(logits: Tensor, mask: Tensor) -> tuple[dict[str, Tensor], Tensor]:
     parts["total"].backward()
     assert network.logits.grad is not None
     return parts, network.logits.grad[:, 0]
-
-
-def picture(width: int, height: int, seed: int = 0) -> Image.Image:
-    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8))
 
 
 @pytest.fixture(scope="module")

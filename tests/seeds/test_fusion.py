@@ -1,102 +1,7 @@
-import numpy as np
 import pytest
-import torch
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
 from seedbed.errors import UserError
-from seedbed.seeds.fusion import RULES, find_rule, published_values, resolve_values, strongest
-
-
-def one_row(*scores):
-    """One class, one row of pixels with these scores."""
-    return np.array([[scores]], np.float32), np.array([4])
-
-
-def test_threshold_keeps_the_strongest_class_above_the_background():
-    cams = np.array([[[0.5, 0.1, 0.3]], [[0.4, 0.15, 0.9]]], np.float32)
-    mask = find_rule("threshold").apply(cams, np.array([2, 6]), None, {"threshold": 0.2})
-    assert mask.dtype == np.uint8
-    assert mask.tolist() == [[3, 0, 7]]
-
-
-def test_a_score_equal_to_the_threshold_in_float32_is_background():
-    cams, classes = one_row(np.float32(0.2), np.nextafter(np.float32(0.2), np.float32(1)))
-    assert find_rule("threshold").apply(cams, classes, None, {"threshold": 0.2}).tolist() == [[0, 5]]
-
-
-def test_ties_between_classes_go_to_the_lower_id_in_whatever_order_they_come():
-    cams = np.full((3, 1, 1), 0.7, np.float16)
-    assert find_rule("threshold").apply(cams, np.array([9, 1, 5]), None, {}).tolist() == [[2]]
-
-
-def test_an_image_without_classes_is_background():
-    mask = find_rule("threshold").apply(np.zeros((0, 2, 3), np.float32), np.zeros(0, np.int64), None, {"threshold": 0})
-    assert mask.tolist() == [[0, 0, 0], [0, 0, 0]]
-
-
-def test_saliency_gate_has_an_ignore_band_between_its_gates():
-    cams, classes = one_row(0.9, 0.9, 0.9, 0.5, 0.1, 0.5)
-    saliency = np.array([[255, 128, 10, 255, 255, 10]], np.uint8)
-    values = {"cam_low": 0.2, "cam_high": 0.6, "saliency_low": 0.2, "saliency_high": 0.8}
-    assert find_rule("saliency-gate").apply(cams, classes, saliency, values).tolist() == [[5, 255, 0, 255, 0, 0]]
-
-
-def test_saliency_is_compared_strictly():
-    cams, classes = one_row(1, 1)
-    values = {"saliency_low": 51 / 255, "saliency_high": 51 / 255}
-    saliency = np.array([[51, 52]], np.uint8)
-    assert find_rule("saliency-gate").apply(cams, classes, saliency, values).tolist() == [[0, 5]]
-
-
-@given(
-    cams=hnp.arrays(np.float16, (3, 4, 5), elements=st.sampled_from([0, 0.1, 0.2, 0.5, 1])),
-    saliency=hnp.arrays(np.uint8, (4, 5)),
-    thresholds=st.lists(st.floats(0, 1), min_size=4, max_size=4),
-)
-def test_saliency_gate_agrees_with_its_definition(cams, saliency, thresholds):
-    cam_low, cam_high = sorted(thresholds[:2])
-    saliency_low, saliency_high = sorted(thresholds[2:])
-    values = {
-        "cam_low": cam_low,
-        "cam_high": cam_high,
-        "saliency_low": saliency_low,
-        "saliency_high": saliency_high,
-    }
-    mask = find_rule("saliency-gate").apply(cams, np.array([0, 1, 2]), saliency, values)
-    low, high, grey_low, grey_high = (np.float32(values[name]) for name in values)
-    for pixel in np.ndindex(mask.shape):
-        scores = cams[(slice(None), *pixel)].astype(np.float32)
-        grey = np.float32(saliency[pixel]) / np.float32(255)
-        if scores.max() > high and grey > grey_high:
-            expected = int(np.flatnonzero(scores == scores.max())[0]) + 1
-        elif scores.max() <= low or grey <= grey_low:
-            expected = 0
-        else:
-            expected = 255
-        assert mask[pixel] == expected
-
-
-def test_tensors_are_maps_too():
-    mask = find_rule("threshold").apply(torch.tensor([[[0.3]]]), torch.tensor([0]), None, {})
-    assert mask.tolist() == [[1]]
-
-
-def test_nan_is_refused_in_any_class():
-    for place in (0, 1):
-        cams = np.full((2, 1, 2), 0.5, np.float32)
-        cams[place, 0, 1] = np.nan
-        with pytest.raises(UserError, match="NaN"):
-            strongest(cams, np.array([1, 2]))
-
-
-def test_a_missing_or_unfitting_saliency_map_is_refused():
-    cams, classes = one_row(0.5, 0.5)
-    with pytest.raises(UserError, match="needs a saliency map"):
-        find_rule("saliency-gate").apply(cams, classes, None, {})
-    with pytest.raises(UserError, match=r"3 x 1 pixels.*2 x 1"):
-        find_rule("saliency-gate").apply(cams, classes, np.zeros((1, 3), np.uint8), {})
+from seedbed.seeds.fusion import RULES, find_gate_rule, find_rule, published_values, resolve_values
 
 
 def test_published_values_are_valid_and_fill_in():
@@ -105,17 +10,17 @@ def test_published_values_are_valid_and_fill_in():
     assert resolve_values("saliency-gate", {"cam_high": 0.3})["saliency_high"] == 0.5
 
 
-@pytest.mark.parametrize(
-    ("rule", "values", "message"),
-    [
-        ("treshold", {}, "did you mean 'threshold'"),
-        ("threshold", {"treshold": 0.2}, "did you mean 'threshold'"),
-        ("threshold", {"threshold": 1.5}, "must lie in"),
-        ("threshold", {"threshold": float("nan")}, "must lie in"),
-        ("saliency-gate", {"cam_low": 0.4, "cam_high": 0.3}, r"cam_low \(0.4\) must not exceed cam_high \(0.3\)"),
-        ("saliency-gate", {"saliency_high": 0.3}, "saliency_low .* must not exceed"),
-    ],
-)
-def test_bad_values_are_named(rule, values, message):
-    with pytest.raises(UserError, match=message):
-        resolve_values(rule, values)
+def test_gate_rules_are_the_ones_that_can_be_swept():
+    assert [name for name, rule in RULES.items() if rule.swept] == ["threshold", "saliency-gate"]
+    assert find_gate_rule("threshold") is find_rule("threshold")
+    with pytest.raises(TypeError, match="mcis is not made of gates"):
+        find_gate_rule("mcis")
+
+
+def test_rules_say_whether_they_need_saliency():
+    assert [name for name, rule in RULES.items() if rule.needs_saliency] == ["saliency-gate", "mcis", "oaa"]
+
+
+def test_an_unknown_rule_is_named_with_the_nearest():
+    with pytest.raises(UserError, match="did you mean 'threshold'"):
+        find_rule("treshold")

@@ -67,3 +67,10 @@ def test_a_study_starts_as_published_and_chooses_its_best_trial(tmp_path):
     assert study.points["chosen"] == study.trials[int(np.argmax(scored))].values
     assert study.points["grid"] == optimum("saliency-gate", totals)
     assert study.points["oracle"] == optimum("saliency-gate", random_totals(2))
+
+
+def test_a_study_of_such_images_ends_before_the_trials(tmp_path):
+    nothing = random_totals(0, ids=(255,))
+    with pytest.raises(UserError, match="no pixel of the images has a true id"):
+        study_rule("threshold", nothing, random_totals(1), Runner(tmp_path / "journal", 0), 3)
+    assert not (tmp_path / "journal").exists()

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from seedbed.errors import UserError
 from seedbed.evaluate.confusion import confusion, load_confusions
+from seedbed.evaluate.scores import scores
 from seedbed.params import CrfParams, StudyParams
 from seedbed.seeds.fusion import find_rule
 from seedbed.study.fusion_study import miou
@@ -15,6 +16,7 @@ from seedbed.study.protocol import choose_split, read_best, run_study
 from seedbed.study.tables import Tables
 from seedbed.study.trials import Runner
 
+NUM_IDS = 4
 PARAMS = StudyParams(tune_images=5, cam_steps=10, saliency_steps=4, trials=6, crf_trials=3, crf_images=3)
 
 
@@ -161,3 +163,17 @@ def test_splits_differ_by_seed_and_leave_images_to_report():
     assert choose_split(list(labels), labels, 0, 0).tune == ()
     with pytest.raises(UserError, match="leaves none of the 20 images"):
         choose_split(list(labels), labels, 20, 0)
+
+
+def test_the_sweep_of_the_first_release_stands_beside_the_results(inputs, tmp_path):
+    result = run(inputs, tmp_path)
+    assert [rule for rule, entry in result["rules"].items() if "first_release" in entry] == ["threshold"]
+    found = result["rules"]["threshold"]["first_release"]
+    assert found["thresholds"] == [float(f"0.{percent}") for percent in range(15, 35)]
+    assert found["variant"] == "drop-zero"
+    split = json.loads((tmp_path / "study" / "split.json").read_text())
+    for group, ids in {"tune": split["tune"], "report": split["report"], "all": inputs.ids}.items():
+        for threshold, reached in zip(found["thresholds"], found["miou"][group], strict=True):
+            masks = [find_rule("threshold").apply(*inputs.cams(name), None, {"threshold": threshold}) for name in ids]
+            total = sum(confusion(inputs.mask(name), mask, NUM_IDS) for name, mask in zip(ids, masks, strict=True))
+            assert reached == pytest.approx(float(scores(total, "drop", "zero").miou), abs=1e-12)

@@ -122,14 +122,29 @@ def test_a_selection_is_the_tables_of_those_images(several, order, count):
 
 
 def test_the_grid_is_even_and_holds_published_values():
-    grid = Grid.of(["threshold", "saliency-gate"], 50, 17)
+    grid = Grid.of(["saliency-gate", "mcis"], 50, 17)
     assert grid.cam[:3] == (0.0, 0.02, 0.04)
     assert len(grid.cam) == 50
-    assert 0.2 in grid.cam
     assert 0.5 in grid.saliency
     assert len(grid.saliency) == 18
     assert 0.2 in Grid.of(["threshold"], 7, 17).cam
     assert Grid.of(["threshold"], 60, 17).saliency == ()
+    assert Grid.of(["mcis", "oaa"], 60, 17) == Grid((), ())
+
+
+def test_the_grid_holds_the_thresholds_of_the_first_release():
+    first = [float(f"0.{percent}") for percent in range(15, 35)]
+    for steps in (2, 50, 60, 200):
+        grid = Grid.of(["threshold"], steps, 17)
+        assert set(first) < set(grid.cam)
+        assert len(np.unique(np.array(grid.cam, np.float32))) == len(grid.cam)
+    assert 0.21 not in Grid.of(["saliency-gate"], 60, 17).cam
+
+
+def test_rules_that_are_no_gates_cannot_be_swept():
+    tables = tables_of([])
+    with pytest.raises(TypeError, match="mcis is not made of gates"):
+        tables.totals().sweep("mcis")
 
 
 def test_a_threshold_off_the_grid_is_refused():

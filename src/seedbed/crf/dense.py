@@ -28,7 +28,6 @@ Image = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.uint8]
 Probabilities = npt.NDArray[np.float32]
 
-_FLOOR = 1e-5  # of a probability, before its logarithm
 _AHEAD = 4  # images in flight per process: enough to keep it busy, few enough for flat memory
 _IDLE = 60  # seconds after which an idle process ends
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -58,7 +57,7 @@ def infer(image: Image, probabilities: Probabilities, params: CrfParams) -> Prob
     """
     if len(probabilities) == 1:
         return probabilities
-    return _mean_field(image, -np.log(np.clip(probabilities, _FLOOR, 1)), params)
+    return _mean_field(image, -np.log(np.clip(probabilities, params.floor, 1)), params)
 
 
 def refine_many(items: Iterable[tuple[Image, Mask, Sequence[int]]], params: CrfParams, jobs: int = 0) -> Iterator[Mask]:

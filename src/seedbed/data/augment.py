@@ -1,10 +1,12 @@
 """Random resize, flip, colour jitter and crop of training images (CVPR 2021 EPS, methods/eps.md section 5).
 
+The defaults are EPS's; the other values of `AugmentParams` serve MCIS (methods/mcis.md sections 5 and 9).
 What is random (`draw`) is apart from what is done with it (`apply`), so that published cases can be replayed.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
@@ -23,6 +25,10 @@ MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 """ImageNet standard deviation of R, G and B, in 0..1."""
 
+SAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+"""Pillow's filter for each value of `AugmentParams.interpolation`."""
+
+_ROUNDING: dict[str, Callable[[float], int]] = {"nearest": round, "down": math.floor}
 _JITTER: dict[str, Callable[[Image.Image, float], Image.Image]] = {
     "brightness": functional.adjust_brightness,
     "contrast": functional.adjust_contrast,
@@ -33,7 +39,7 @@ _JITTER: dict[str, Callable[[Image.Image, float], Image.Image]] = {
 
 @dataclass(frozen=True)
 class Draw:
-    """The random choices for one image."""
+    """What happens to one image: the random choices, and the parameters to carry them out."""
 
     size: Size
     """(width, height) after the resize."""
@@ -47,6 +53,8 @@ class Draw:
     """As `left`, for rows."""
     crop: int
     """Side of the square result, pixels."""
+    sampling: Image.Resampling = Image.Resampling.BICUBIC
+    """Filter for the image and for maps of continuous values."""
 
 
 def long_side_size(size: Size, long_side: int) -> Size:
@@ -56,9 +64,9 @@ def long_side_size(size: Size, long_side: int) -> Size:
     return max(1, round(width * long_side / longest)), max(1, round(height * long_side / longest))
 
 
-def scaled_size(size: Size, factor: float) -> Size:
-    """Return (width, height) times `factor`, rounded half to even."""
-    return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
+def scaled_size(size: Size, factor: float, rounding: Callable[[float], int] = round) -> Size:
+    """Return (width, height) times `factor`, made whole by `rounding` (half to even unless told otherwise)."""
+    return max(1, rounding(size[0] * factor)), max(1, rounding(size[1] * factor))
 
 
 def resize_long(image: Image.Image, long_side: int) -> Image.Image:
@@ -73,15 +81,38 @@ def normalise(image: Image.Image | NDArray[np.uint8]) -> Tensor:
 
 
 def draw(size: Size, params: AugmentParams, rng: np.random.Generator) -> Draw:
-    """Return random choices for an image of `size` (width, height). A long side is drawn with both ends included."""
-    if params.resize == "long-side":
-        resized = long_side_size(size, int(rng.integers(int(params.low), int(params.high), endpoint=True)))
-    else:
-        resized = scaled_size(size, float(rng.uniform(params.low, params.high)))
+    """Return random choices for an image of `size` (width, height). A side is drawn with both ends included."""
+    resized = _resized(size, params, _draw_amount(params, rng))
     flip = bool(rng.random() < params.flip)
     jitter = _draw_jitter(params, rng)
-    left, top = (int(rng.integers(abs(side - params.crop), endpoint=True)) for side in resized)
-    return Draw(resized, flip, jitter, left, top, params.crop)
+    left, top = (_draw_start(side, params, rng) for side in resized)
+    return Draw(resized, flip, jitter, left, top, params.crop, SAMPLING[params.interpolation])
+
+
+def _draw_amount(params: AugmentParams, rng: np.random.Generator) -> float:
+    """Return a side in pixels or a factor."""
+    if params.step is not None:
+        # Decimal fractions fall a little short: four steps of 0.1 must fit between 0.8 and 1.2, and two on top of 0.7
+        # make 0.9, lest a side lose a pixel when it is rounded down.
+        steps = math.floor((params.high - params.low) / params.step + 1e-9)
+        return round(params.low + params.step * int(rng.integers(steps, endpoint=True)), 9)
+    if params.resize == "factor":
+        return float(rng.uniform(params.low, params.high))
+    return int(rng.integers(int(params.low), int(params.high), endpoint=True))
+
+
+def _resized(size: Size, params: AugmentParams, amount: float) -> Size:
+    if params.resize == "factor":
+        return scaled_size(size, amount, _ROUNDING[params.rounding])
+    side = int(amount)
+    return (side, side) if params.resize == "square" else long_side_size(size, side)
+
+
+def _draw_start(side: int, params: AugmentParams, rng: np.random.Generator) -> int:
+    """Return where on this axis the window starts, or the image on its canvas."""
+    if side < params.crop and params.place == "corner":
+        return 0
+    return int(rng.integers(abs(side - params.crop), endpoint=True))
 
 
 def _draw_jitter(params: AugmentParams, rng: np.random.Generator) -> tuple[tuple[str, float], ...]:
@@ -110,10 +141,10 @@ def apply(
     """Carry out `choice` on an RGB image and on grey maps of its size.
 
     Returns the image as float32 [3,c,c], normalised, 0 (the mean colour) where the canvas shows; and the maps: those
-    in `nearest` resized without mixing values, int64 [c,c]; the others resized bicubically, float32 [1,c,c] in 0..1.
+    in `nearest` resized without mixing values, int64 [c,c]; the others resized as the image, float32 [1,c,c] in 0..1.
     `fill` gives each map's value (0..255) where the canvas shows.
     """
-    picture = _move(image, choice, Image.Resampling.BICUBIC)
+    picture = _move(image, choice, choice.sampling)
     for name, amount in choice.jitter:
         picture = _JITTER[name](picture, amount)
     window, canvas = _windows(choice)
@@ -121,7 +152,7 @@ def apply(
     tensor[(slice(None), *canvas)] = normalise(np.asarray(picture)[window])
     tensors = {}
     for name, grey in maps.items():
-        sampling = Image.Resampling.NEAREST if name in nearest else Image.Resampling.BICUBIC
+        sampling = Image.Resampling.NEAREST if name in nearest else choice.sampling
         values = np.full((choice.crop, choice.crop), fill[name], np.uint8)
         values[canvas] = np.asarray(_move(grey, choice, sampling))[window]
         level = torch.from_numpy(values)

@@ -67,7 +67,7 @@ class TrainingImages(Dataset[dict[str, Tensor]]):
         self.seed = seed
         self.saliency_dir = saliency_dir
         self.mask = mask
-        self.labels = None if labels is None else _stack(self.ids, labels)
+        self.labels = None if labels is None else stack_labels(self.ids, labels)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -92,8 +92,8 @@ class TrainingImages(Dataset[dict[str, Tensor]]):
         return {name: Image.fromarray(values) for name, values in maps.items()}
 
 
-def _stack(ids: Sequence[str], labels: Mapping[str, NDArray[np.float32]]) -> Tensor:
-    """Return the labels of `ids` as float32 [N,C]."""
+def stack_labels(ids: Sequence[str], labels: Mapping[str, NDArray[np.float32]]) -> Tensor:
+    """Return the labels of `ids` as float32 [N,C]. Raises UserError naming an id without entry."""
     missing = [image_id for image_id in ids if image_id not in labels]
     if missing:
         raise UserError(f"{len(missing)} images have no image label, the first is '{missing[0]}'", "seedbed data check")

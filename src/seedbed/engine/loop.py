@@ -91,7 +91,7 @@ def train(
     model = accelerator.prepare_model(network)
     sampler = StepSampler(len(task.dataset), params, seed=seed, start=start, rank=rank, world=world)
     stream = batches(task.dataset, sampler, workers=workers, device=accelerator.device, memory_format=layout)
-    images = params.batch * world  # of one step
+    images = params.batch * world  # of one full step: with keep_last an epoch has one that is smaller
     with Meter(progress, params.steps * images, done=start * images, enabled=accelerator.is_main_process) as meter:
         for step, batch in enumerate(stream, start):
             lr = schedule.set(step)

@@ -17,9 +17,10 @@ Item = tuple[int, int]
 class StepSampler(Sampler[list[Item]]):
     """Batches of items for the steps `start` to `params.steps` - 1 of one process.
 
-    Every epoch is a fresh shuffle of the `length` images, its last incomplete batch dropped. With `world` processes a
-    step takes `world * params.batch` images, and process `rank` the rank-th slice of them: two processes with batch 4
-    see together what one sees with batch 8. Raises UserError when the images do not fill one step.
+    Every epoch is a fresh shuffle of the `length` images. Its last incomplete batch is dropped or, with
+    `params.keep_last`, a step of its own. With `world` processes a step takes `world * params.batch` images, and
+    process `rank` the rank-th slice of them: two processes with batch 4 see together what one sees with batch 8.
+    Raises UserError when the images do not fill one step, and for `keep_last` with several processes.
     """
 
     def __init__(
@@ -27,7 +28,13 @@ class StepSampler(Sampler[list[Item]]):
     ) -> None:
         self.length, self.batch, self.seed, self.rank, self.world = length, params.batch, seed, rank, world
         self.steps = range(start, params.steps)
-        self.steps_per_epoch = length // (params.batch * world)
+        if params.keep_last and world > 1:
+            raise UserError(
+                f"keep_last needs a single process, not {world}: an incomplete batch does not share out evenly",
+                "set keep_last: false in the train block of params.yaml, or train in one process",
+            )
+        full, rest = divmod(length, params.batch * world)
+        self.steps_per_epoch = full + (params.keep_last and rest > 0)
         if self.steps_per_epoch == 0:
             raise UserError(
                 f"{length} training images do not fill one step of {params.batch * world}",

@@ -40,6 +40,17 @@ def confusion(truth: Mask, prediction: Mask, num_ids: int, name: str = "image") 
     return counts[:num_ids, [*range(num_ids), IGNORE]]
 
 
+def fit_to(prediction: Mask, shape: tuple[int, int]) -> Mask:
+    """Crop `prediction` uint8 [h,w], or pad it by background, at the bottom right: uint8 of `shape` (H, W).
+
+    What EPS's evaluator does about predictions of another size (evaluate_png.py). Nothing here does it unasked.
+    """
+    fitted = np.zeros(shape, np.uint8)
+    height, width = (min(sides) for sides in zip(prediction.shape, shape, strict=True))
+    fitted[:height, :width] = prediction[:height, :width]
+    return fitted
+
+
 def _size(mask: Mask) -> str:
     return " x ".join(str(side) for side in reversed(mask.shape))
 

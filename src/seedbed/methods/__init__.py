@@ -6,8 +6,9 @@ from seedbed.errors import unknown_name
 from seedbed.methods.base import Method
 from seedbed.methods.cam import CAM
 from seedbed.methods.eps import EPS
+from seedbed.methods.mcis import MCIS
 
-METHODS: dict[str, Method] = {method.name: method for method in (CAM, EPS)}
+METHODS: dict[str, Method] = {method.name: method for method in (CAM, EPS, MCIS)}
 
 
 def get_method(name: str) -> Method:

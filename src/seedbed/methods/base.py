@@ -1,44 +1,84 @@
-"""What a method is: a network, a loss, and how one image becomes class maps."""
+"""What a method is: a network, what it is trained on, a loss, and how images become class maps."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from seedbed.data.datasets import ImageReader, TrainingImages
+from seedbed.engine.loader import EpochDataset
 from seedbed.errors import UserError
 from seedbed.nn.backbones import build_backbone
-from seedbed.nn.classifier import Localiser
+from seedbed.nn.features import Backbone
 from seedbed.nn.freeze import freeze_batchnorm, freeze_untrained
-from seedbed.params import Block, LocaliserParams, describe_findings
+from seedbed.params import AugmentParams, Block, LocaliserParams, TrainParams, describe_findings
 
 Batch = dict[str, Tensor]
+Losses = dict[str, Tensor]
+Labels = Mapping[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """What a localiser can be trained on.
+
+    `ids`: of the images; `image`: their reader; `labels`: id -> 0/1 vector [C]; `saliency_dir`: folder of <id>.png,
+    None for a method that uses no saliency; `augment`, `seed`: what is drawn at random, and from where.
+    """
+
+    ids: Sequence[str]
+    image: ImageReader
+    labels: Labels
+    saliency_dir: Path | None
+    augment: AugmentParams
+    seed: int
+
+
+def single_images(training_set: TrainingSet) -> TrainingImages:
+    """Return the images one by one: items with `image`, `label` and, given a saliency folder, `saliency`."""
+    return TrainingImages(
+        training_set.ids,
+        training_set.image,
+        training_set.augment,
+        training_set.seed,
+        labels=training_set.labels,
+        saliency_dir=training_set.saliency_dir,
+    )
 
 
 @dataclass(frozen=True)
 class Method:
     """An entry of the registry of methods.
 
-    `extra_maps`: class maps beside the C object classes (EPS: 1, the background). `uses_saliency`: the localiser is
-    trained with saliency maps. `options`: the method's own parameters. `loss(maps, batch, options)` takes the raw maps
-    [N,C+extra,h,w] and a batch with `label` [N,C] (and `saliency` [N,1,H,W]) and returns scalars, `total` among them.
-    `class_maps(maps)` turns raw maps [N,C+extra,h,w] into non-negative maps [N,C,h,w]. `rule`: the published fusion
-    rule.
+    `rule`: the published fusion rule. `uses_saliency`: the localiser is trained with saliency maps. `options`: the
+    method's own parameters. `build(backbone, num_classes, params, options)` makes the network. `images` makes the
+    training items, `loss(network, batch, options)` the scalars to minimise, `total` among them. `inference` names how
+    images become class maps (`seedbed.seeds.INFERENCES`), and `class_maps` turns the network's raw maps [N,M,h,w] into
+    the non-negative maps [N,C,h,w] that this inference merges. `prior(labels)` gives, for labels [N,C], the value of
+    each named loss when nothing but the frequencies of the classes is known. `decay_as_momentum`: the published
+    optimiser puts the weight decay into SGD's momentum slot.
     """
 
     name: str
     summary: str
     source: str
     rule: str
-    extra_maps: int
     uses_saliency: bool
     options: type[Block]
-    loss: Callable[[Tensor, Batch, Any], dict[str, Tensor]]
+    build: Callable[[Backbone, int, LocaliserParams, Any], nn.Module]
+    loss: Callable[[nn.Module, Batch, Any], Losses]
     class_maps: Callable[[Tensor], Tensor]
+    prior: Callable[[NDArray[np.float32]], dict[str, float]]
+    images: Callable[[TrainingSet], EpochDataset] = single_images
+    inference: str = "multi-scale"
+    decay_as_momentum: bool = False
 
     def check_options(self, given: dict[str, Any]) -> Block:
         """Return the validated options. Raises UserError with the nearest valid name."""
@@ -52,20 +92,36 @@ class Method:
         """Build the localiser for `num_classes` object classes; `pretrained` loads the backbone's initial weights."""
         weights = Path(params.weights) if params.weights and pretrained else None
         backbone = build_backbone(params.backbone, params.output_stride, weights)
-        network = Localiser(backbone, num_classes + self.extra_maps, params.dropout)
+        network = self.build(backbone, num_classes, params, self.check_options(params.options))
         if params.batchnorm == "frozen":
             freeze_batchnorm(network)
         if params.freeze_stem:
-            freeze_untrained(network.backbone)
+            freeze_untrained(backbone)
         return network
 
-    def training_loss(self, params: LocaliserParams) -> Callable[[nn.Module, Batch], dict[str, Tensor]]:
+    def training_loss(self, params: LocaliserParams) -> Callable[[nn.Module, Batch], Losses]:
         """Return the function of network and batch that the training loop minimises."""
-        options = self.check_options(dict(params.options))
-        return lambda network, batch: self.loss(network(batch["image"]), batch, options)
+        options = self.check_options(params.options)
+        return lambda network, batch: self.loss(network, batch, options)
+
+    def training(self, params: TrainParams) -> TrainParams:
+        """Return `params` with the momentum as a number where it is asked for as `published`."""
+        if params.momentum != "published":
+            return params
+        return params.model_copy(update={"momentum": params.weight_decay if self.decay_as_momentum else "textbook"})
 
 
 def classification_loss(maps: Tensor, label: Tensor) -> Tensor:
     """Multi-label soft margin loss of the spatial mean of the first C raw maps [N,>=C,h,w] against labels [N,C]."""
     scores = maps.float().mean(dim=(2, 3))[:, : label.shape[1]]
     return nn.functional.multilabel_soft_margin_loss(scores, label)
+
+
+def prior_level(labels: NDArray[np.float32]) -> float:
+    """Return the least multi-label soft margin loss on labels [N,C] of a classifier that ignores its input.
+
+    That is the entropy (nats) of each class's frequency, averaged over the classes.
+    """
+    frequency = np.clip(labels.mean(axis=0, dtype=np.float64), 1e-12, 1 - 1e-12)
+    entropy = -(frequency * np.log(frequency) + (1 - frequency) * np.log1p(-frequency))
+    return float(entropy.mean())

@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
-from seedbed.methods.base import Batch, Method, classification_loss
-from seedbed.params import Block
+from seedbed.methods.base import Batch, Losses, Method, classification_loss, prior_level
+from seedbed.nn.classifier import Localiser
+from seedbed.nn.features import Backbone
+from seedbed.params import Block, LocaliserParams
 
 CONFIDENT = 0.5
 _AREA_EPSILON = 1e-4  # added at every pixel before summing, so it weighs h * w * 1e-4, as the published code does
@@ -75,11 +79,21 @@ def saliency_loss(maps: Tensor, saliency: Tensor, label: Tensor, options: EpsOpt
     return torch.mean((estimated.estimate - estimated.target) ** 2)
 
 
-def loss(maps: Tensor, batch: Batch, options: EpsOptions) -> dict[str, Tensor]:
-    """Classification loss of the first C maps plus the saliency loss, weighted 1:1."""
-    classification = classification_loss(maps, batch["label"])
-    saliency = saliency_loss(maps, batch["saliency"], batch["label"], options)
-    return {"total": classification + saliency, "classification": classification, "saliency": saliency}
+def losses(maps: Tensor, saliency: Tensor, label: Tensor, options: EpsOptions) -> Losses:
+    """Classification loss of the first C maps plus the saliency loss, 1:1; arguments as in `estimate_saliency`."""
+    classification = classification_loss(maps, label)
+    estimation = saliency_loss(maps, saliency, label, options)
+    return {"total": classification + estimation, "classification": classification, "saliency": estimation}
+
+
+def build(backbone: Backbone, num_classes: int, params: LocaliserParams, options: EpsOptions) -> Localiser:
+    """Return a localiser of one map per class and one, the last, for the background."""
+    return Localiser(backbone, num_classes + 1, params.dropout)
+
+
+def loss(network: nn.Module, batch: Batch, options: EpsOptions) -> Losses:
+    """Losses of `image` [N,3,H,W] against `label` [N,C] and `saliency` [N,1,H,W]."""
+    return losses(network(batch["image"]), batch["saliency"], batch["label"], options)
 
 
 def class_maps(maps: Tensor) -> Tensor:
@@ -87,14 +101,21 @@ def class_maps(maps: Tensor) -> Tensor:
     return maps.softmax(dim=1)[:, :-1]
 
 
+def prior(labels: NDArray[np.float32]) -> dict[str, float]:
+    """Return the classification loss when only the frequencies of labels [N,C] are known."""
+    return {"classification": prior_level(labels)}
+
+
 EPS = Method(
     name="eps",
     summary="class maps trained to add up to the saliency map",
     source="Lee et al., Railroad Is Not a Train: Saliency as Pseudo-Pixel Supervision for WSSS, CVPR 2021",
     rule="threshold",
-    extra_maps=1,
     uses_saliency=True,
     options=EpsOptions,
+    build=build,
     loss=loss,
     class_maps=class_maps,
+    prior=prior,
+    decay_as_momentum=True,
 )

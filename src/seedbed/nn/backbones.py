@@ -1,4 +1,4 @@
-"""Backbones by name: ResNet38d, and the convolutional networks of torchvision and timm."""
+"""Backbones by name: the published networks of the methods, and the convolutional ones of torchvision and timm."""
 
 from __future__ import annotations
 
@@ -9,21 +9,28 @@ from pathlib import Path
 
 from seedbed.errors import UserError
 from seedbed.nn.adapters import TimmBackbone, TorchvisionBackbone, check_maps, timm_names, torchvision_names
+from seedbed.nn.caffe_resnet import CaffeResNet101
 from seedbed.nn.features import Backbone
 from seedbed.nn.resnet38d import ResNet38d
+from seedbed.nn.vgg import Vgg16
 from seedbed.nn.weights import load_state, read_state
 
 __all__ = ["Backbone", "build_backbone", "known_backbones", "resolve_backbone"]
 
-RESNET38D = "resnet38d"
+_LIBRARIES: dict[str, Callable[[str, int], Backbone]] = {"torchvision": TorchvisionBackbone, "timm": TimmBackbone}
+_PUBLISHED: dict[str, type[Backbone]] = {
+    "resnet38d": ResNet38d,
+    "vgg16-dilated": Vgg16,
+    "resnet101-caffe": CaffeResNet101,
+}
 _CANNOT_BUILD = (AssertionError, RuntimeError, TypeError, ValueError)
 
 
 @cache
 def known_backbones() -> tuple[str, ...]:
-    """Return every known name: `resnet38d`, then `torchvision/...`, then `timm/...`."""
+    """Return every known name: `resnet38d` and others of fixed stride, then `torchvision/...`, then `timm/...`."""
     return (
-        RESNET38D,
+        *_PUBLISHED,
         *(f"torchvision/{name}" for name in torchvision_names()),
         *(f"timm/{name}" for name in timm_names()),
     )
@@ -40,7 +47,9 @@ def resolve_backbone(name: str) -> str:
             return candidate
     near = difflib.get_close_matches(name, {full.rpartition("/")[2] for full in known}, n=1, cutoff=0.5)
     hint = f"; did you mean '{near[0]}'?" if near else ""
-    raise UserError(f"unknown backbone '{name}'{hint} (known: {RESNET38D}, and the networks of torchvision and timm)")
+    raise UserError(
+        f"unknown backbone '{name}'{hint} (known: {', '.join(_PUBLISHED)}, and the networks of torchvision and timm)"
+    )
 
 
 def build_backbone(name: str, output_stride: int, weights: Path | None = None) -> Backbone:
@@ -51,22 +60,27 @@ def build_backbone(name: str, output_stride: int, weights: Path | None = None) -
     random, from torch's generator. Raises UserError for an unknown name, an impossible stride, or a file that lacks a
     tensor of the backbone.
     """
-    library, _, model = resolve_backbone(name).rpartition("/")
     try:
-        backbone = _LIBRARIES[library](model, output_stride)
-        check_maps(backbone, output_stride)
+        backbone = _build(resolve_backbone(name), output_stride)
     except _CANNOT_BUILD as error:
         raise UserError(
             f"backbone '{name}' cannot run at output stride {output_stride}: {error}",
-            "set another output_stride or backbone in params.yaml (resnet38d: 8; mobilenet_v2, resnet50: 8, 16 or 32)",
+            "set another output_stride or backbone in params.yaml "
+            f"({', '.join(_PUBLISHED)}: 8; mobilenet_v2, resnet50: 8, 16 or 32)",
         ) from error
     if weights is not None:
         load_state(backbone, backbone.own_names(read_state(weights)), source=weights, allow_extra=True)
     return backbone
 
 
-_LIBRARIES: dict[str, Callable[[str, int], Backbone]] = {
-    "torchvision": TorchvisionBackbone,
-    "timm": TimmBackbone,
-    "": lambda _name, _output_stride: ResNet38d(),
-}
+def _build(full_name: str, output_stride: int) -> Backbone:
+    """Build the backbone of a resolved name. Raises one of `_CANNOT_BUILD` if it cannot have that stride."""
+    library, _, model = full_name.rpartition("/")
+    if library:
+        backbone = _LIBRARIES[library](model, output_stride)
+        check_maps(backbone, output_stride)
+        return backbone
+    network = _PUBLISHED[model]
+    if network.strides[-1] != output_stride:
+        raise ValueError(f"its stride is {network.strides[-1]}")
+    return network()

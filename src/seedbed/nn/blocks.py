@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -14,6 +16,17 @@ def conv_bn_relu(inputs: int, outputs: int, kernel: int, dilation: int = 1) -> n
         nn.BatchNorm2d(outputs),
         nn.ReLU(inplace=True),
     )
+
+
+def conv_relu(inputs: int, outputs: int, dilation: int = 1) -> tuple[nn.Conv2d, nn.ReLU]:
+    """Return a 3x3 convolution (size kept, with bias) and ReLU.
+
+    Weights start from N(0, 2 / (9 outputs)), He's variance of the backward pass, and biases from 0.
+    """
+    conv = nn.Conv2d(inputs, outputs, kernel_size=3, padding=dilation, dilation=dilation)
+    nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+    nn.init.zeros_(cast(Tensor, conv.bias))
+    return conv, nn.ReLU(inplace=True)
 
 
 def resize_to(maps: Tensor, like: Tensor) -> Tensor:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from seedbed.errors import unknown_name
 from seedbed.nn.backbones import build_backbone
@@ -26,7 +27,14 @@ def rates(published: tuple[int, ...], output_stride: int) -> tuple[int, ...]:
     return tuple(max(1, rate * 8 // output_stride) for rate in published)
 
 
-class LargeFov(nn.Module):
+class Head(nn.Module):
+    """A network from a backbone's maps to logits [N,num_ids,h,w]."""
+
+    aligned_corners: ClassVar[bool] = False
+    """Whether the corner pixels' centres of logits and image coincide when the logits are resized to the image."""
+
+
+class LargeFov(Head):
     """DeepLab v1, LargeFOV (arXiv 1412.7062): one 3x3 convolution of rate 12, a 1x1 one, the classifier."""
 
     def __init__(self, backbone: Backbone, channels: int, num_ids: int) -> None:
@@ -48,7 +56,30 @@ class LargeFov(nn.Module):
         return logits
 
 
-class Aspp(nn.Module):
+class LargeFovCaffe(Head):
+    """DeepLab-LargeFOV on Caffe's ResNet-101 (OAA, MCIS): as largefov, without dropout and inner biases."""
+
+    aligned_corners = True
+
+    def __init__(self, backbone: Backbone, channels: int, num_ids: int) -> None:
+        super().__init__()
+        (rate,) = rates((12,), backbone.strides[-1])
+        wide = nn.Conv2d(backbone.channels[-1], channels, kernel_size=3, padding=rate, dilation=rate, bias=False)
+        narrow = nn.Conv2d(channels, channels, kernel_size=1, bias=False)
+        score = nn.Conv2d(channels, num_ids, kernel_size=1)
+        for layer in (wide, narrow):
+            nn.init.kaiming_uniform_(layer.weight, nonlinearity="linear")  # Caffe's Xavier: variance 1 / fan-in
+        nn.init.kaiming_normal_(score.weight, nonlinearity="relu")  # Caffe's MSRA: variance 2 / fan-in
+        nn.init.zeros_(cast(Tensor, score.bias))
+        self.layers = nn.Sequential(wide, nn.ReLU(inplace=True), narrow, nn.ReLU(inplace=True), score)
+
+    def forward(self, maps: list[Tensor]) -> Tensor:
+        """Return logits [N,num_ids,h,w] at the stride of the last map."""
+        logits: Tensor = self.layers(maps[-1])
+        return logits
+
+
+class Aspp(Head):
     """DeepLab v2 (arXiv 1606.00915, ResNet form): the sum of four 3x3 classifiers of rates 6, 12, 18 and 24."""
 
     def __init__(self, backbone: Backbone, channels: int, num_ids: int) -> None:
@@ -66,7 +97,7 @@ class Aspp(nn.Module):
         return torch.stack([branch(maps[-1]) for branch in self.branches]).sum(0)
 
 
-class V3Plus(nn.Module):
+class V3Plus(Head):
     """DeepLab v3+ (arXiv 1802.02611): pyramid of rates 12, 24 and 36 with image pooling, decoder at stride 4."""
 
     def __init__(self, backbone: Backbone, channels: int, num_ids: int) -> None:
@@ -97,21 +128,38 @@ class V3Plus(nn.Module):
         return logits
 
 
-HEADS: dict[str, Callable[[Backbone, int, int], nn.Module]] = {"largefov": LargeFov, "aspp": Aspp, "v3plus": V3Plus}
+HEADS: dict[str, Callable[[Backbone, int, int], Head]] = {
+    "largefov": LargeFov,
+    "aspp": Aspp,
+    "v3plus": V3Plus,
+    "largefov-caffe": LargeFovCaffe,
+}
 """Heads by name: (backbone, channels, num_ids) -> module from the backbone's maps to logits."""
 
 
 class Segmenter(nn.Module):
     """Backbone and head, with logits resized to the input."""
 
-    def __init__(self, backbone: Backbone, head: nn.Module) -> None:
+    def __init__(self, backbone: Backbone, head: Head) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the logits [N,num_ids,h,w] of the images [N,3,h,w]."""
-        return resize_to(self.head(self.backbone(x)), x)
+    def forward(self, x: Tensor, scales: Sequence[float] | None = None) -> Tensor | list[Tensor]:
+        """Return the logits [N,num_ids,h,w] of the images [N,3,h,w].
+
+        With `scales`: what deeplab-pytorch's multi-scale loss compares (eps.md, section 9), as a list of logits at
+        their own, lower resolutions: those of the images, those of the images resized by each of `scales`, and the
+        pixel-wise maximum of them all at the resolution of the first.
+        """
+        logits: Tensor = self.head(self.backbone(x))
+        if scales is None:
+            size, aligned = x.shape[-2:], self.head.aligned_corners
+            return functional.interpolate(logits, size, mode="bilinear", align_corners=aligned)
+        scaled = [functional.interpolate(x, scale_factor=scale, mode="bilinear") for scale in scales]
+        pyramid = [logits, *(self.head(self.backbone(image)) for image in scaled)]
+        highest = torch.stack([resize_to(level, logits) for level in pyramid]).max(dim=0).values
+        return [*pyramid, highest]
 
 
 def build_segmenter(params: SegmenterParams, num_ids: int) -> Segmenter:

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 class Backbone(nn.Module):
     """A network from images [N,3,h,w] to a list of feature maps, one per stride, from fine to coarse.
 
-    Map i is [N, channels[i], ceil(h / strides[i]), ceil(w / strides[i])]. Strides rise strictly; the last one is the
-    output stride. A subclass sets `channels` and `strides` and writes `forward(x) -> list[Tensor]`.
+    Map i is [N, channels[i], ceil(h / strides[i]), ceil(w / strides[i])], or up to a pixel off that where the published
+    poolings round otherwise. Strides rise strictly; the last one is the output stride. A subclass sets `channels` and
+    `strides` and writes `forward(x) -> list[Tensor]`.
     """
 
     untrained: ClassVar[tuple[str, ...]] = ()

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from seedbed.nn.features import Backbone
+from seedbed.nn.mxnet import from_mxnet
 
 
 def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1, dilation: int = 1) -> nn.Conv2d:
@@ -91,6 +92,10 @@ class ResNet38d(Backbone):
         self.b6 = BottleneckBlock(1024, 2048, dilation=4, dropout=0.3)
         self.b7 = BottleneckBlock(2048, 4096, dilation=4, dropout=0.5)
         self.bn7 = nn.BatchNorm2d(4096)
+
+    def own_names(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Translate the names of the ImageNet file, which is MXNet's; the published state dicts have ours."""
+        return from_mxnet(state)
 
     def side_outputs(self, x: Tensor) -> dict[str, Tensor]:
         """Return the activated maps by name: conv2 .. conv6.

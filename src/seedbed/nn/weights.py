@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +16,18 @@ from torch import Tensor, nn
 
 from seedbed.errors import UserError
 from seedbed.files import read_json, write_bytes, write_json
+from seedbed.nn.mxnet import read_params
 
 WEIGHTS = "weights.safetensors"
 CONFIG = "config.json"
 _ROWS = 12
-_ABSENT = "-"
 # What the two readers raise for files that are damaged or something else altogether.
 _UNREADABLE = (
     AssertionError,
     AttributeError,
     EOFError,
     LookupError,
+    OSError,
     RuntimeError,
     SafetensorError,
     TypeError,
@@ -44,6 +47,30 @@ def save_weights(folder: Path, module: nn.Module, config: dict[str, Any]) -> Non
     write_json(folder / CONFIG, config)
 
 
+def save_state(folder: Path, state: dict[str, Tensor], config: dict[str, Any]) -> None:
+    """Write tensors as `save_weights` does; the config also gets the SHA-256 of their file, for `is_intact`.
+
+    The tensors are contiguous, on the CPU, and share no memory.
+    """
+    content = safetensors.torch.save(state)
+    write_bytes(folder / WEIGHTS, content)
+    write_json(folder / CONFIG, {**config, "sha256": hashlib.sha256(content).hexdigest()})
+
+
+def is_intact(folder: Path) -> bool:
+    """Say whether the weights in `folder` are those that `save_state` wrote there."""
+    return (folder / WEIGHTS).is_file() and file_hash(folder / WEIGHTS) == read_config(folder).get("sha256")
+
+
+def file_hash(file: Path) -> str:
+    """Return the SHA-256 of `file` in hexadecimal. Raises UserError when it cannot be read."""
+    try:
+        with file.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"{file} cannot be read ({error.strerror})", f"ls -l {file}") from error
+
+
 def read_config(folder: Path, fix: str | None = None) -> dict[str, Any]:
     """Return the config that `save_weights` wrote to `folder`. Raises UserError (mend: `fix`) if there is none."""
     config: dict[str, Any] = read_json(folder / CONFIG, fix)
@@ -59,18 +86,22 @@ def load_weights(module: nn.Module, file: Path) -> None:
 
 
 def read_state(file: Path) -> dict[str, Tensor]:
-    """Return the tensors of `file` by name, on the CPU: safetensors, or a torch file (read without running its code).
+    """Return the tensors of `file` by name, on the CPU; a folder stands for the weights in it.
 
-    A state dict nested under `state_dict` or `model` is unpacked, and the prefix `module.` of DataParallel removed.
-    Raises UserError when the file is missing or is none of both.
+    `.safetensors`, MXNet's `.params` (under MXNet's names), or else a torch file, read without running its code: a
+    state dict nested under `state_dict` or `model` is unpacked. The prefix `module.` of DataParallel is removed.
+    Raises UserError when the file is missing or none of these.
     """
     path = file / WEIGHTS if file.is_dir() else file
     if not path.is_file():
         raise UserError(f"weight file {path} does not exist", "mend its path, or leave it out to start at random")
     try:
         if path.suffix == ".safetensors":
-            return safetensors.torch.load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
+            content = safetensors.torch.load_file(path)
+        elif path.suffix == ".params":
+            content = read_params(path)
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except _UNREADABLE as error:
         reason = str(error).partition("\n")[0]
         raise UserError(
@@ -81,7 +112,7 @@ def read_state(file: Path) -> dict[str, Tensor]:
 
 
 def _tensors(content: Any, path: Path) -> dict[str, Tensor]:
-    """Return the state dict in the `content` of a torch file."""
+    """Return the state dict in the `content` of a weight file."""
     for wrapper in ("state_dict", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
@@ -97,28 +128,64 @@ def load_state(module: nn.Module, state: Mapping[str, Tensor], source: Path | st
 
 
 def check_state(module: nn.Module, state: Mapping[str, Tensor], source: Path | str, allow_extra: bool = False) -> None:
-    """Raise UserError with a table of the differences unless `state` (read from `source`) fits `module`.
+    """Raise UserError with a table of the `differences` unless `state` (read from `source`) fits `module`.
 
-    `allow_extra` admits entries that the module lacks. `num_batches_tracked` counters may be missing: old files do not
-    have them and nothing here reads them.
+    `allow_extra` admits entries that the module lacks.
     """
-    own = module.state_dict()
-    rows = [
-        (name, _shape(value), _shape(state.get(name)))
-        for name, value in own.items()
-        if (state[name].shape != value.shape if name in state else not name.endswith("num_batches_tracked"))
+    found = differences(module, state)
+    if any(difference.kind != "unexpected" or not allow_extra for difference in found):
+        rows = [(difference.name, shape_text(difference.network), shape_text(difference.file)) for difference in found]
+        total = len(module.state_dict())
+        message = f"{source} does not fit the network ({count(found)} of {total} tensors)\n{_table(rows)}"
+        raise UserError(message, _MEND)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A tensor on which network and file differ; the shape is None on the side that has no such tensor."""
+
+    name: str
+    network: torch.Size | None
+    file: torch.Size | None
+
+    @property
+    def kind(self) -> str:
+        """What is wrong with the file: `missing`, `unexpected` or `of another shape`."""
+        if self.file is None:
+            return "missing"
+        return "unexpected" if self.network is None else "of another shape"
+
+
+def differences(module: nn.Module, state: Mapping[str, Tensor]) -> list[Difference]:
+    """Return where `state` differs from what `module` needs, in the module's order, then what is unexpected.
+
+    `num_batches_tracked` counters may be missing: old files do not have them and nothing here reads them.
+    """
+    own = {name: value.shape for name, value in module.state_dict().items()}
+    given = {name: value.shape for name, value in state.items()}
+    optional = {name for name in own if is_counter(name)} - given.keys()
+    needed = [
+        Difference(name, shape, given.get(name))
+        for name, shape in own.items()
+        if name not in optional and given.get(name) != shape
     ]
-    if rows or not allow_extra:
-        rows += [(name, _shape(None), _shape(value)) for name, value in state.items() if name not in own]
-    if rows:
-        missing = sum(in_file == _ABSENT for _, _, in_file in rows)
-        unexpected = sum(in_network == _ABSENT for _, in_network, _ in rows)
-        counts = f"{missing} missing, {unexpected} unexpected, {len(rows) - missing - unexpected} of another shape"
-        raise UserError(f"{source} does not fit the network ({counts} of {len(own)} tensors)\n{_table(rows)}", _MEND)
+    return needed + [Difference(name, None, shape) for name, shape in given.items() if name not in own]
 
 
-def _shape(value: Tensor | None) -> str:
-    return _ABSENT if value is None else "x".join(map(str, value.shape)) or "scalar"
+def count(found: list[Difference]) -> str:
+    """Say how many of the differences are of each kind."""
+    kinds = [difference.kind for difference in found]
+    return ", ".join(f"{kinds.count(kind)} {kind}" for kind in ("missing", "unexpected", "of another shape"))
+
+
+def is_counter(name: str) -> bool:
+    """Say whether the tensor `name` is a batch normalisation's count of batches."""
+    return name.endswith("num_batches_tracked")
+
+
+def shape_text(shape: torch.Size | None) -> str:
+    """Return a shape as `64x3x3x3`, `scalar`, or `-` for None."""
+    return "-" if shape is None else "x".join(map(str, shape)) or "scalar"
 
 
 def _table(rows: list[tuple[str, str, str]]) -> str:

@@ -19,7 +19,7 @@ from seedbed.report.compare import compare, write_plots
 from seedbed.report.gallery import ERRORS, build_gallery
 from seedbed.report.results import BASELINE, PARTS, Json, Results, Sources, read_results
 from seedbed.report.svg import SHAPES
-from seedbed.report.sweeps import rule_figure
+from seedbed.report.sweeps import first_release, rule_figure
 
 MLFLOW_UI = "http://127.0.0.1:5000"
 """Where `make ui` serves the runs."""
@@ -69,6 +69,7 @@ def render_page(paths: Paths, params: Params, results: Results, comparison: Json
             per_class=_per_class(results, sources.classes, tint),
             crf=_crf(results, params),
             rules={rule: figure for rule in params.study.rules if (figure := rule_figure(results, rule, tint, label))},
+            first_releases={rule: sweep for rule in params.study.rules if (sweep := first_release(results, rule))},
             training=[
                 (curve, figures.training_curves(curve.steps, curve.losses, tint.get(curve.method, "")))
                 for curve in results.curves

@@ -37,7 +37,7 @@ RUNS: list[tuple[str, bool]] = [
 """The stages that leave a record of their run, and whether there is one per method."""
 
 POINTS = ("published", "chosen", "grid", "oracle")
-"""The settings of a rule that a study reports (seedbed.study.protocol)."""
+"""The settings of a rule that a study reports, the last two of swept rules alone (seedbed.study.protocol)."""
 
 Json = dict[str, Any]
 Pixels = npt.NDArray[np.uint8]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from markupsafe import Markup
@@ -33,6 +34,38 @@ def rule_figure(results: Results, rule: str, tint: Tints, label: Callable[[str],
             draw = _curve if dimensions == 1 else _maps
             return {"summary": summary} | draw(results, rule, swept, tint, label)
     return None
+
+
+@dataclass(frozen=True)
+class Tried:
+    """The best of a sweep that chose on the ground truth it is scored on: a fraction, and the threshold it is at."""
+
+    miou: float
+    threshold: float
+
+
+@dataclass(frozen=True)
+class FirstRelease:
+    """The sweep of the first release of a rule's method: ends of its thresholds, mIoU variant, best by method."""
+
+    low: float
+    high: float
+    variant: str
+    best: dict[str, Tried]
+
+
+def first_release(results: Results, rule: str) -> FirstRelease | None:
+    """Return what the sweep of the first release finds on all images; None where there was none."""
+    studies = {method: results.studies[method]["rules"].get(rule, {}) for method in results.methods}
+    found = {method: study["first_release"] for method, study in studies.items() if "first_release" in study}
+    if not found:
+        return None
+    best = {}
+    for method, one in found.items():
+        miou, threshold = max(zip(one["miou"]["all"], one["thresholds"], strict=True), key=lambda pair: pair[0])
+        best[method] = Tried(miou, threshold)
+    some = next(iter(found.values()))
+    return FirstRelease(min(some["thresholds"]), max(some["thresholds"]), some["variant"], best)
 
 
 def place(values: Mapping[str, float], axis: str) -> figures.Interval | None:

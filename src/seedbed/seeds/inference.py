@@ -1,4 +1,4 @@
-"""Multi-scale inference of class maps: scales, mirror images, gating by image labels, normalisation (EPS, section 6).
+"""From images to class maps: what every inference is given, and inference over scales (EPS, section 6).
 
 Published codes upsample the maps of all classes eight times per image. Here only labelled classes are upsampled, once
 per scale: mirroring and summing commute with the interpolation. Images of one size, and their mirror images, are run
@@ -7,21 +7,56 @@ in passes of `seeds.batch`. The result is the same up to float rounding.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
 from seedbed.data.augment import normalise, scaled_size
 from seedbed.data.batches import ImageBatch, image_batches
 from seedbed.errors import UserError
-from seedbed.params import SeedsParams
+from seedbed.params import AugmentParams, SeedsParams
 
 MapFunction = Callable[[Tensor], Tensor]
+Seeds = Iterator[tuple[str, NDArray[np.float32], NDArray[np.int64]]]
+"""(id, class maps [K,H,W] in 0..1 at image size, their 0-based classes [K] in ascending order) of image after image."""
+
 _NORMALISATION_EPSILON = 1e-5
+
+
+@dataclass(frozen=True)
+class Job:
+    """What an inference is given.
+
+    `network`: the trained localiser; `class_maps`: turns its raw maps [N,M,h,w] into non-negative maps [N,C,h,w];
+    `augment`: the localiser's, for its input size; `paths`: id -> file of the images to do; `training`: id -> file of
+    all training images, in list order; `labels`: id -> 0/1 vector [C] of all of them; `seed`: of random choices.
+    """
+
+    network: nn.Module
+    class_maps: MapFunction
+    params: SeedsParams
+    augment: AugmentParams
+    device: torch.device
+    paths: Mapping[str, Path]
+    training: Mapping[str, Path]
+    labels: Mapping[str, NDArray[Any]]
+    seed: int
+
+
+Inference = Callable[[Job], Seeds]
+"""Yields the seeds of every image of a job. What it makes of an image depends on neither the others nor their order."""
+
+
+def infer_multi_scale(job: Job) -> Seeds:
+    """Infer over scales and mirror images; see `MultiScale` and `infer_seeds`."""
+    return infer_seeds(MultiScale(job.network, job.class_maps, job.params, job.device), job.paths, job.labels)
 
 
 def merge_scales(maps: Sequence[Tensor], mirrored: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
@@ -79,31 +114,42 @@ class MultiScale:
         return self.class_maps(maps.float())
 
 
-def infer_seeds(
-    multi_scale: MultiScale, paths: Mapping[str, Path], labels: Mapping[str, np.ndarray]
-) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Yield (id, maps float32 [K,H,W], classes int64 [K]) for every image of `paths`.
+def infer_seeds(multi_scale: MultiScale, paths: Mapping[str, Path], labels: Mapping[str, NDArray[Any]]) -> Seeds:
+    """Yield the seeds of every image of `paths`.
 
     labels: id -> 0/1 vector [C]. Images come grouped by size. An image without any label yields K = 0. Raises UserError
     when an image has no entry in `labels` or its maps are not finite.
     """
-    unlabelled = [name for name in paths if name not in labels]
-    if unlabelled:
-        raise UserError(
-            f"image {unlabelled[0]} (and {len(unlabelled) - 1} more) has no image labels", "seedbed data check"
-        )
+    check_labels(paths, labels)
     for batch in image_batches(paths, multi_scale.params.batch):
         yield from _infer_batch(multi_scale, batch, labels)
 
 
-def _infer_batch(
-    multi_scale: MultiScale, batch: ImageBatch, labels: Mapping[str, np.ndarray]
-) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    classes = [np.flatnonzero(labels[name]).astype(np.int64) for name in batch.ids]
+def _infer_batch(multi_scale: MultiScale, batch: ImageBatch, labels: Mapping[str, NDArray[Any]]) -> Seeds:
+    classes = [labelled(labels[name]) for name in batch.ids]
     for name, indices, maps in zip(batch.ids, classes, multi_scale(batch.images, classes), strict=True):
-        if not torch.isfinite(maps).all():
-            raise UserError(
-                f"the class maps of image {name} are not finite: the localiser's weights are broken",
-                "train the localiser again with a smaller learning rate",
-            )
+        check_finite(maps, name)
         yield name, maps.cpu().numpy(), indices
+
+
+def labelled(label: NDArray[Any]) -> NDArray[np.int64]:
+    """Return the 0-based classes [K] of a 0/1 vector [C], in ascending order."""
+    return np.flatnonzero(label).astype(np.int64)
+
+
+def check_labels(ids: Collection[str], labels: Mapping[str, NDArray[Any]]) -> None:
+    """Raise UserError unless every image has an entry in `labels`."""
+    unlabelled = [name for name in ids if name not in labels]
+    if unlabelled:
+        raise UserError(
+            f"image {unlabelled[0]} (and {len(unlabelled) - 1} more) has no image labels", "seedbed data check"
+        )
+
+
+def check_finite(maps: Tensor, name: str) -> None:
+    """Raise UserError when the maps of image `name` hold NaN or infinity."""
+    if not torch.isfinite(maps).all():
+        raise UserError(
+            f"the class maps of image {name} are not finite: the localiser's weights are broken",
+            "train the localiser again with a smaller learning rate",
+        )

@@ -15,7 +15,7 @@ from seedbed.crf.dense import refine_many
 from seedbed.data.masks import write_mask
 from seedbed.data.saliency_sets import load_map
 from seedbed.engine.progress import Meter
-from seedbed.errors import UserError
+from seedbed.errors import UserError, named
 from seedbed.evaluate.confusion import confusion
 from seedbed.files import read_json
 from seedbed.params import CrfParams
@@ -190,7 +190,9 @@ def _pseudo_labels(context: Context, name: str, recipe: Recipe, ids: list[str]) 
         for image_id in ids:
             cams, classes = maps.cams(image_id)
             saliency = maps.saliency(image_id) if recipe.rule.needs_saliency else None
-            yield image_id, recipe.rule.apply(cams, classes, saliency, recipe.values)
+            with named(image_id):
+                mask = recipe.rule.apply(cams, classes, saliency, recipe.values)
+            yield image_id, mask
 
     if recipe.crf is None:
         yield from fused()

@@ -13,11 +13,9 @@ from seedbed.crf.dense import label_many
 from seedbed.data.datasets import MaskFolder, TrainingImages
 from seedbed.data.masks import write_mask
 from seedbed.engine.seeding import seed_modules
-from seedbed.errors import UserError
 from seedbed.evaluate.confusion import confusion
 from seedbed.nn.deeplab import build_segmenter
-from seedbed.nn.weights import CONFIG, read_config
-from seedbed.segment.loss import loss
+from seedbed.segment.loss import build_loss
 from seedbed.segment.predict import Predictor
 from seedbed.stages.context import Context
 from seedbed.stages.naming import keep_names
@@ -35,6 +33,7 @@ def train(context: Context, name: str) -> None:
     )
     seed_modules(context.params.seed)
     network = build_segmenter(params, context.num_ids)
+    loss = build_loss(params)
     config = {"method": name, "classes": list(voc.classes), **params.model_dump()}
     run_training(
         context,
@@ -46,21 +45,8 @@ def load_segmenter(context: Context, folder: Path, fix: str) -> nn.Module:
     """Return the segmenter of the parameters with the weights in `folder`. Raises UserError when they do not fit."""
     untrained = context.params.segmenter.model_copy(update={"weights": None})
     network = build_segmenter(untrained, context.num_ids)
-    load_trained(network, folder, fix)
-    _check_classes(context, folder if folder.is_dir() else folder.parent)
+    load_trained(context, network, folder, fix)
     return network
-
-
-def _check_classes(context: Context, folder: Path) -> None:
-    """Raise UserError when the weights in `folder` are of other classes, which equal shapes would hide."""
-    if not (folder / CONFIG).is_file():
-        return
-    trained, wanted = read_config(folder).get("classes"), list(context.voc.classes)
-    if trained is not None and trained != wanted:
-        raise UserError(
-            f"{folder} was trained for the classes {', '.join(trained)}, not for {', '.join(wanted)}",
-            "set data.classes in params.yaml to the classes of the weights",
-        )
 
 
 def evaluate(context: Context, name: str) -> None:

@@ -1,4 +1,4 @@
-"""The study of one fusion rule: published values, Optuna's choice, the exact optimum, and the oracle."""
+"""The study of a fusion rule made of gates: published values, Optuna's choice, the exact optimum, and the oracle."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from optuna.trial import Trial
 
 from seedbed.errors import UserError
 from seedbed.evaluate.scores import PRIMARY, VARIANTS, scores
-from seedbed.seeds.fusion import Rule, find_rule, published_values
+from seedbed.seeds.fusion import find_gate_rule
+from seedbed.seeds.gates import GateRule
+from seedbed.seeds.rules import Axis
 from seedbed.study.tables import Grid, Totals
 from seedbed.study.trials import Number, Runner, Search, Settings, TrialRecord, best
 
@@ -30,14 +32,14 @@ class RuleStudy:
 
 def study_rule(rule: str, tune: Totals, every: Totals, runner: Runner, trials: int) -> RuleStudy:
     """Choose values of `rule` by Optuna on the `tune` images, and find the exact optima there and on `every` image."""
+    optima = {"grid": optimum(rule, tune), "oracle": optimum(rule, every)}
     records = runner.run(_search(rule, tune), trials)
-    points = {
-        "published": published_values(rule),
-        "chosen": {name: float(value) for name, value in best(records).values.items()},
-        "grid": optimum(rule, tune),
-        "oracle": optimum(rule, every),
-    }
-    return RuleStudy(rule, points, records)
+    return RuleStudy(rule, {"published": find_gate_rule(rule).published, "chosen": choice(records)} | optima, records)
+
+
+def choice(records: list[TrialRecord]) -> dict[str, float]:
+    """Return the values of the best trial."""
+    return {name: float(value) for name, value in best(records).values.items()}
 
 
 def miou(conf: Array) -> Array:
@@ -53,7 +55,7 @@ def optimum(rule: str, totals: Totals) -> dict[str, float]:
     the IoU of the background on the outer gate alone. So the best outer gate is, for every inner one, the best
     background IoU of those that enclose it. Raises UserError when no pixel has a true id.
     """
-    entry = find_rule(rule)
+    entry = find_gate_rule(rule)
     variant = VARIANTS[PRIMARY]
     iou = scores(totals.sweep(rule), variant.ignore, variant.absent).iou
     background, objects = iou[..., 0], iou[..., 1:]
@@ -67,11 +69,16 @@ def optimum(rule: str, totals: Totals) -> dict[str, float]:
         if np.isfinite(terms).any() and score > best_score:
             best_score, best_gates = score, (inner, outer)
     if best_gates is None:
-        raise UserError(
-            "no pixel of the images has a true id other than ignore: nothing to choose thresholds by",
-            "seedbed data check",
-        )
+        raise nothing_to_choose_by()
     return _values(entry, totals.grid, *best_gates)
+
+
+def nothing_to_choose_by() -> UserError:
+    """Return the error for images whose masks are all ignore."""
+    return UserError(
+        "no pixel of the images has a true id other than ignore: nothing to choose thresholds by",
+        "seedbed data check",
+    )
 
 
 def _best_enclosing(rank: Array, inner: tuple[int, ...]) -> tuple[int, ...]:
@@ -80,24 +87,24 @@ def _best_enclosing(rank: Array, inner: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(int(index) for index in np.unravel_index(np.argmax(enclosing), enclosing.shape))
 
 
-def _has_band(rule: Rule) -> bool:
+def _has_band(rule: GateRule) -> bool:
     return any(parameter.at_most for parameter in rule.parameters)
 
 
-def _values(rule: Rule, grid: Grid, inner: tuple[int, ...], outer: tuple[int, ...]) -> dict[str, float]:
+def _values(rule: GateRule, grid: Grid, inner: tuple[int, ...], outer: tuple[int, ...]) -> dict[str, float]:
     """Return the values of gates given by the indices of their thresholds, (cam,) or (cam, saliency)."""
-    place = {"cam": 0, "saliency": 1}
+    place: dict[Axis | None, int] = {"cam": 0, "saliency": 1}
     chosen = {
         parameter.name: (outer if parameter.at_most else inner)[place[parameter.axis]] for parameter in rule.parameters
     }
     return _decode(rule, grid)(chosen)
 
 
-def _thresholds(grid: Grid) -> Mapping[str, tuple[float, ...]]:
+def _thresholds(grid: Grid) -> Mapping[Axis | None, tuple[float, ...]]:
     return {"cam": grid.cam, "saliency": grid.saliency}
 
 
-def _decode(rule: Rule, grid: Grid) -> Callable[[Settings], dict[str, float]]:
+def _decode(rule: GateRule, grid: Grid) -> Callable[[Settings], dict[str, float]]:
     """Return the function from the indices of thresholds, by parameter, to their values."""
     thresholds = _thresholds(grid)
     return lambda chosen: {
@@ -107,7 +114,7 @@ def _decode(rule: Rule, grid: Grid) -> Callable[[Settings], dict[str, float]]:
 
 def _search(rule: str, tune: Totals) -> Search:
     """Describe the search over the grid; Optuna's parameters are indices of thresholds."""
-    entry, thresholds = find_rule(rule), _thresholds(tune.grid)
+    entry, thresholds = find_gate_rule(rule), _thresholds(tune.grid)
     decode = _decode(entry, tune.grid)
 
     def objective(trial: Trial) -> float:

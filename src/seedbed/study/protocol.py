@@ -2,7 +2,7 @@
 
 Thresholds picked on the ground truth they are scored on flatter every method. So `tune_images` labelled images choose
 (the *tune* split), all others report (the *report* split), and the *oracle*, chosen on all images, stands beside the
-choice. Every mIoU is the primary variant of `seedbed.evaluate.scores`.
+choice. Every mIoU is the primary variant of `seedbed.evaluate.scores`, that of `first_release` excepted.
 
 Layout of `study.json` (numbers are fractions in 0..1, undefined ones null; no timings: equal inputs give equal bytes)::
 
@@ -19,17 +19,22 @@ Layout of `study.json` (numbers are fractions in 0..1, undefined ones null; no t
        <rule>: {
          "summary": str,
          "parameters": {<name>: {"low": float, "high": float, "published": float, "meaning": str}},
-         "points": {                   # all four keys; with tune_images = 0 only "published" and "chosen" (= published)
+         "points": {
            "published": POINT,         # as published
            "chosen": POINT,            # the best trial of Optuna on the tune split: what `choose: study` uses
-           "grid": POINT,              # the exact optimum on the tune split, over every setting on the grid
-           "oracle": POINT             # the exact optimum on ALL images: an upper bound, never a result
+           "grid": POINT,              # if swept: the exact optimum on the tune split, over every setting on the grid
+           "oracle": POINT             # if swept: the exact optimum on ALL images: an upper bound, never a result
          },
          "regret": float | null,       # tune mIoU of "grid" minus that of "chosen": what Optuna left on the table
          "trials": int,                # trials that ended with a score
-         "surface": null | {           # null with tune_images = 0
+         "surface": null | {
            "axes": [{"parameter": str, "values": [float, ...]}, ...],    # 1 axis: threshold curve; 2 axes: heat map
            "miou": {"tune": NESTED, "report": NESTED, "all": NESTED}     # nested lists, a level per axis, in order
+         },
+         "first_release": {            # of rule `threshold` alone: the sweep of EPS's first release; never a result
+           "thresholds": [float, ...],
+           "miou": {"tune": [float, ...], "report": [float, ...], "all": [float, ...]},     # one per threshold
+           "variant": str              # of the mIoU here: ignored pixels left out, absent classes 0
          }
        }
      },
@@ -48,11 +53,14 @@ Layout of `study.json` (numbers are fractions in 0..1, undefined ones null; no t
              "interval": null | [low, high]}      # 95 % bootstrap interval of the report mIoU over images
 
 For a rule with an ignore band (`saliency-gate`) the axes are the band-free settings, `cam_low = cam_high` and
-`saliency_low = saliency_high`, named "cam" and "saliency"; its points may use the band.
+`saliency_low = saliency_high`, named "cam" and "saliency"; its points may use the band. Rules that are not made of
+gates (`mcis`, `oaa`) are not swept: Optuna's trials apply them to the tune images, and "grid", "oracle", regret and
+surface are missing or null. With tune_images = 0 they are so for every rule, there is no "first_release", and the
+choice is as published.
 
 Beside it in the study's folder: `best.yaml` (`read_best`: the chosen values of every rule, and the CRF parameters or
 null), `split.json` ({"tune": [id, ...], "report": [id, ...]}: in order of choice; in list order), `trials.csv` (study,
-trial, state, miou, values), `table.npz` (`Tables.load`), and `confusion-<rule>-<point>.npz`
+trial, state, miou, values), `table.npz` (`Tables.load`, if a rule is swept), and `confusion-<rule>-<point>.npz`
 (`evaluate.load_confusions`: the report split's images, for paired intervals between methods under the same rule; one
 file per rule and point).
 """
@@ -64,6 +72,7 @@ import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,9 +85,9 @@ from seedbed.evaluate.scores import PRIMARY
 from seedbed.files import write_json, write_text
 from seedbed.params import CrfParams, StudyParams
 from seedbed.seeds.fusion import find_rule
+from seedbed.study.applied import Application
 from seedbed.study.crf_study import CrfItem, CrfStudy, study_crf
-from seedbed.study.fusion_study import study_rule
-from seedbed.study.scoring import Scorer, unscored
+from seedbed.study.scoring import Reporter, Sweep, unscored
 from seedbed.study.tables import Grid, ImageMaps, Tables
 from seedbed.study.trials import Runner, TrialRecord
 
@@ -173,13 +182,10 @@ def run_study(
     refined: CrfStudy | None = None
     trials: list[TrialRecord] = []
     if split.tune:
-        tables = Tables.build(_read(inputs, grid), inputs.num_ids, grid)
-        tables.save(folder / "table.npz")
-        scorer = Scorer(tables, split.tune, split.report, bootstrap, runner.seed)
-        for name in params.rules:
-            study = study_rule(name, scorer.totals["tune"], scorer.totals["all"], runner, params.trials)
-            rules[name] = scorer.describe(study, folder)
-            trials += study.trials
+        reporter = Reporter(folder, split.tune, split.report, bootstrap, runner.seed)
+        for name, study in _studies(inputs, params.rules, grid, reporter):
+            rules[name], its_trials = study(name, runner, params.trials)
+            trials += its_trials
         if params.crf_trials:
             items = _crf_items(inputs, split.tune[: params.crf_images], rule, rules[rule]["points"]["chosen"]["values"])
             refined = study_crf(items, inputs.num_ids, crf, runner, params.crf_trials, jobs)
@@ -216,10 +222,27 @@ def _check_rules(rule: str, studied: Sequence[str]) -> None:
         )
 
 
-def _read(inputs: StudyInputs, grid: Grid) -> Iterator[ImageMaps]:
-    """Yield the maps of every image, one at a time."""
-    for name in inputs.ids:
-        yield ImageMaps(name, *inputs.cams(name), inputs.mask(name), inputs.saliency(name) if grid.saliency else None)
+def _studies(
+    inputs: StudyInputs, rules: Sequence[str], grid: Grid, reporter: Reporter
+) -> Iterator[tuple[str, Callable[[str, Runner, int], tuple[dict[str, Any], list[TrialRecord]]]]]:
+    """Yield every rule with the study that can do it. Images are counted once, before the first rule that is swept."""
+    sweep: Sweep | None = None
+    for name in rules:
+        if not find_rule(name).swept:
+            read = partial(_read, inputs, saliency=find_rule(name).needs_saliency)
+            yield name, Application(read, inputs.ids, inputs.num_ids, reporter).study
+            continue
+        if sweep is None:
+            maps = _read(inputs, inputs.ids, saliency=bool(grid.saliency))
+            sweep = Sweep(Tables.build(maps, inputs.num_ids, grid), reporter)
+            sweep.tables.save(reporter.folder / "table.npz")
+        yield name, sweep.study
+
+
+def _read(inputs: StudyInputs, ids: Sequence[str], saliency: bool) -> Iterator[ImageMaps]:
+    """Yield the maps of images, one at a time."""
+    for name in ids:
+        yield ImageMaps(name, *inputs.cams(name), inputs.mask(name), inputs.saliency(name) if saliency else None)
 
 
 def _crf_items(inputs: StudyInputs, ids: Sequence[str], rule: str, values: Mapping[str, float]) -> list[CrfItem]:

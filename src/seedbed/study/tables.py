@@ -1,7 +1,7 @@
-"""The exact sweep: every threshold of every fusion rule, evaluated in one pass over the images.
+"""The exact sweep: every threshold of every fusion rule made of gates, evaluated in one pass over the images.
 
-A rule compares the strongest score and the saliency of a pixel with thresholds, and nothing else
-(`seedbed.seeds.fusion`). So for a fixed grid of thresholds it is enough to know, per image, how many pixels have a
+Such a rule compares the strongest score and the saliency of a pixel with thresholds, and nothing else
+(`seedbed.seeds.gates`). So for a fixed grid of thresholds it is enough to know, per image, how many pixels have a
 given true id, strongest class, number of class score thresholds exceeded (*cam bin*) and number of saliency thresholds
 exceeded (*saliency bin*). Those counts give the confusion matrix of every setting on the grid, equal to the one that
 re-evaluating the masks gives, ties included.
@@ -24,9 +24,11 @@ import numpy as np
 import numpy.typing as npt
 
 from seedbed import IGNORE
-from seedbed.errors import UserError
+from seedbed.errors import UserError, named
 from seedbed.files import write_atomic
-from seedbed.seeds.fusion import SALIENCY_LEVELS, Gate, Values, find_rule, resolve_values, strongest
+from seedbed.seeds.fusion import find_gate_rule, find_rule
+from seedbed.seeds.gates import SALIENCY_LEVELS, Gate, GateRule
+from seedbed.seeds.rules import Values, strongest
 
 Array = npt.NDArray[Any]
 Counts = npt.NDArray[np.int64]
@@ -44,13 +46,17 @@ class Grid:
 
     @classmethod
     def of(cls, rules: Sequence[str], cam_steps: int, saliency_steps: int) -> Grid:
-        """Return so many thresholds evenly in [0, 1) on each axis that `rules` use, and their published values too."""
-        parameters = [parameter for rule in rules for parameter in find_rule(rule).parameters]
+        """Return so many thresholds evenly in [0, 1) on each axis that `rules` are swept over, and published ones too.
+
+        Those are the published values, and what a first release tried on class scores.
+        """
+        swept = [entry for entry in map(find_rule, rules) if isinstance(entry, GateRule)]
+        tried = {threshold for entry in swept for threshold in entry.first_release}
         axes = {}
-        for axis, steps in (("cam", cam_steps), ("saliency", saliency_steps)):
-            published = [parameter.published for parameter in parameters if parameter.axis == axis]
+        for axis, steps, more in (("cam", cam_steps, tried), ("saliency", saliency_steps, set())):
+            published = [one.published for entry in swept for one in entry.parameters if one.axis == axis]
             even = [round(step / steps, 6) for step in range(steps)]
-            axes[axis] = tuple(sorted({*even, *published})) if published else ()
+            axes[axis] = tuple(sorted({*even, *published, *more})) if published else ()
         return cls(**axes)
 
     @property
@@ -89,10 +95,8 @@ def count_cells(image: ImageMaps, num_ids: int, grid: Grid) -> tuple[Array, Arra
     """
     _check_sizes(image, grid)
     winners = np.sort(np.asarray(image.classes)) + 1 if len(image.classes) else np.zeros(1, np.int64)
-    try:
+    with named(image.name):
         score, rank = strongest(image.cams, np.searchsorted(winners, np.asarray(image.classes) + 1))
-    except UserError as error:
-        raise UserError(f"{image.name}: {error.message}", error.fix) from None
     truth = image.truth + np.uint8(1)  # wraps: 0 = ignore
     if truth.max(initial=0) > num_ids:
         raise _unknown_ids(image, num_ids)
@@ -203,7 +207,7 @@ class Tables:
 
         Layout as `seedbed.evaluate.confusion`. Raises ValueError for a threshold that is not on the grid.
         """
-        inner, outer = find_rule(rule).gates(resolve_values(rule, values))
+        inner, outer = _gates(rule, values)
         cells = Cells(*np.unravel_index(self.codes, self._shape))
         predicted = np.where(self._inside(cells, outer), self.num_ids, 0)
         predicted = np.where(self._inside(cells, inner), cells.winner, predicted)
@@ -268,7 +272,7 @@ class Totals:
 
     def confusion_at(self, rule: str, values: Values) -> Counts:
         """Return the confusion matrix int64 [K,K+1] for `values` on the grid: a look-up."""
-        inner, outer = find_rule(rule).gates(resolve_values(rule, values))
+        inner, outer = _gates(rule, values)
         return self._confusion(self.exceeding[self.grid.bins(inner)], self.exceeding[self.grid.bins(outer)])
 
     def sweep(self, rule: str) -> Counts:
@@ -277,7 +281,7 @@ class Totals:
         int64 [T,K,K+1] over the T class score thresholds of the grid, or [T,S,K,K+1] over those and the S saliency
         thresholds for a rule that needs saliency.
         """
-        inside = self.exceeding[1:, 1:] if find_rule(rule).needs_saliency else self.exceeding[1:, 0]
+        inside = self.exceeding[1:, 1:] if find_gate_rule(rule).needs_saliency else self.exceeding[1:, 0]
         return self._confusion(inside, inside)
 
     def _confusion(self, inner: Counts, outer: Counts) -> Counts:
@@ -285,6 +289,11 @@ class Totals:
         conf = np.concatenate([inner, (outer - inner).sum(axis=-1, keepdims=True)], axis=-1)
         conf[..., 0] += self.exceeding[0, 0].sum(axis=-1) - outer.sum(axis=-1)
         return conf
+
+
+def _gates(rule: str, values: Values) -> tuple[Gate, Gate]:
+    entry = find_gate_rule(rule)
+    return entry.gates(entry.resolve(values))
 
 
 def _weighted_bincount(flat: Array, weights: Array, shape: tuple[int, ...]) -> Counts:

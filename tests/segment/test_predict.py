@@ -1,4 +1,4 @@
-"""The segmenter's loss and its predictions."""
+"""Predictions of a segmenter."""
 
 from __future__ import annotations
 
@@ -8,30 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from helpers import picture
 from PIL import Image
 from torch import Tensor, nn
 
-from seedbed import IGNORE
 from seedbed.nn.deeplab import build_segmenter
 from seedbed.params import EvaluateParams, SegmenterParams
-from seedbed.segment.loss import loss
 from seedbed.segment.predict import Predictor
 
 CPU = torch.device("cpu")
 NUM_IDS = 4
-
-
-class Given(nn.Module):
-    """A network whose logits [N,K,h,w] are given."""
-
-    def __init__(self, logits: Tensor) -> None:
-        super().__init__()
-        self.logits = nn.Parameter(logits)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.logits
 
 
 class Recorder(nn.Module):
@@ -48,20 +34,6 @@ class Recorder(nn.Module):
         return logits
 
 
-def measured(logits: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the loss of logits [N,K,h,w], and its gradient."""
-    network = Given(logits.clone())
-    parts = loss(network, {"image": torch.zeros(1), "mask": mask})
-    assert list(parts) == ["total"]
-    parts["total"].backward()
-    assert network.logits.grad is not None
-    return parts["total"].detach(), network.logits.grad
-
-
-def picture(width: int, height: int, seed: int = 0) -> Image.Image:
-    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8))
-
-
 @pytest.fixture(scope="module")
 def network() -> nn.Module:
     """A segmenter of random weights whose predictions have contrast."""
@@ -71,33 +43,6 @@ def network() -> nn.Module:
         for branch in segmenter.head.branches:
             branch.weight.mul_(50)
     return segmenter
-
-
-def test_loss_by_hand() -> None:
-    logits = torch.zeros(1, 3, 1, 3)
-    logits[0, 0] = math.log(2)  # probabilities 1/2, 1/4, 1/4
-    total, _ = measured(logits, torch.tensor([[[0, 2, IGNORE]]]))
-    assert total.item() == pytest.approx((math.log(2) + math.log(4)) / 2)
-
-
-@settings(deadline=None, max_examples=40)
-@given(seed=st.integers(0, 10_000), share=st.floats(0, 1))
-def test_ignore_pixels_have_no_influence(seed: int, share: float) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    logits, other = torch.randn(2, 2, NUM_IDS, 5, 6, generator=generator) * 4
-    mask = torch.randint(0, NUM_IDS, (2, 5, 6), generator=generator)
-    ignored = torch.rand(2, 5, 6, generator=generator) < share
-    mask[ignored] = IGNORE
-    total, gradient = measured(logits, mask)
-    changed, _ = measured(torch.where(ignored[:, None], other, logits), mask)
-    torch.testing.assert_close(changed, total)
-    assert (gradient.movedim(1, -1)[ignored] == 0).all()
-
-
-def test_a_batch_of_ignore_alone_has_loss_zero() -> None:
-    total, gradient = measured(torch.randn(2, NUM_IDS, 5, 6), torch.full((2, 5, 6), IGNORE))
-    assert total == 0
-    assert (gradient == 0).all()
 
 
 @pytest.mark.parametrize(("width", "height"), [(64, 48), (37, 90), (33, 32)])
@@ -144,3 +89,46 @@ def test_masks_are_the_strongest_ids_of_each_image(network: nn.Module, tmp_path:
         assert found[name].dtype == np.uint8
         assert (found[name] == expected).mean() > 0.99
     assert len(np.unique(np.concatenate([mask.ravel() for mask in found.values()]))) > 1
+
+
+WINDOWS = {"window": 40, "scales": [0.5, 1.0], "flip": True}
+
+
+@pytest.mark.parametrize("overlap", ["average", "published"])
+@pytest.mark.parametrize(("width", "height"), [(64, 48), (37, 90)])
+def test_windows_give_probabilities_of_the_size_of_the_images(
+    network: nn.Module, width: int, height: int, overlap: str
+) -> None:
+    predictor = Predictor(network, EvaluateParams(**WINDOWS, overlap=overlap), CPU)
+    found = predictor.probabilities([picture(width, height), picture(width, height, 1)])
+    assert found.shape == (2, NUM_IDS, height, width)
+    torch.testing.assert_close(found.sum(dim=1), torch.ones(2, height, width))
+    assert not torch.allclose(found[0], found[1])
+    alone = predictor.probabilities([picture(width, height, 1)])
+    torch.testing.assert_close(found[1:], alone, rtol=0, atol=1e-4)
+
+
+def test_the_network_sees_windows_of_the_asked_side() -> None:
+    recorder = Recorder()
+    Predictor(recorder, EvaluateParams(window=24, scales=[0.5, 1.0]), CPU).probabilities([picture(30, 20)])
+    assert recorder.sizes == [(24, 24)] * 3  # 15 x 10 in one window, 30 x 20 in two
+
+
+def test_a_window_around_the_whole_image_sees_what_the_network_sees_without_windows(network: nn.Module) -> None:
+    image = picture(64, 64)
+    whole = Predictor(network, EvaluateParams(flip=True), CPU).probabilities([image])
+    window = Predictor(network, EvaluateParams(flip=True, window=64), CPU).probabilities([image])
+    torch.testing.assert_close(window, whole, rtol=0, atol=1e-5)
+
+
+def test_a_photograph_too_small_for_published_windows_is_background(network: nn.Module, tmp_path: Path) -> None:
+    path = tmp_path / "small.png"
+    picture(30, 20).save(path)
+    for overlap, ids in (("published", {0}), ("average", None)):
+        predictor = Predictor(network, EvaluateParams(window=150, overlap=overlap), CPU)
+        ((_, mask),) = predictor.masks({"small": path})
+        ((_, scores),) = predictor.scores({"small": path})
+        assert np.isfinite(scores).all()
+        assert (scores == 0).all() == (overlap == "published")
+        assert mask.shape == (20, 30)
+        assert ids is None or set(np.unique(mask)) == ids

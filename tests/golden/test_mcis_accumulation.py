@@ -1,0 +1,32 @@
+"""Parity with the attention accumulation of OAA as GuoleiSun/MCIS_wsss (commit 1fc8f75) keeps it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from golden.conftest import FOLDER
+
+from seedbed.seeds.accumulate import accumulate
+
+TOLERANCE = 1  # grey level
+
+with np.load(FOLDER / "mcis" / "oaa_accumulation.npz", allow_pickle=False) as stored:
+    ARRAYS = dict(stored)
+CAMS = ARRAYS["cam_positive"]
+
+
+def test_there_is_a_map_for_every_label():
+    assert sorted(ARRAYS["positives"].tolist()) == np.argwhere(ARRAYS["label"]).tolist()
+    assert ARRAYS["accumulated"].shape == CAMS.shape
+    assert len(CAMS) == ARRAYS["total_epochs"]
+
+
+@pytest.mark.parametrize("pair", range(len(ARRAYS["positives"])))
+def test_maps_after_every_epoch(pair):
+    accumulated = None
+    for epoch, cams in enumerate(CAMS):
+        accumulated = accumulate(accumulated, cams[pair], epoch, len(CAMS))
+        assert (accumulated is not None) == bool(ARRAYS["exists"][epoch, pair])
+        expected = ARRAYS["accumulated"][epoch, pair].astype(int)
+        found = np.zeros_like(expected) if accumulated is None else accumulated.astype(int)
+        np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE)
