@@ -149,3 +149,19 @@ def test_parameters_are_documented() -> None:
                 pending.append(nested)
             else:
                 assert field.description, name
+
+
+@pytest.mark.parametrize(
+    ("train", "said"),
+    [
+        ({"schedule": "steps"}, "milestones belong to schedule: steps"),
+        ({"milestones": [3]}, "milestones belong to schedule: steps"),
+        ({"schedule": "steps", "milestones": [5, 3]}, "must ascend"),
+        ({"schedule": "steps", "milestones": [3], "horizon": 9}, "horizon belongs to schedule: poly"),
+        ({"momentum": "heavy"}, "momentum"),
+        ({"momentum": 1.0}, "momentum"),
+    ],
+)
+def test_schedules_and_momentum_are_checked(train: dict[str, object], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        check_params({"segmenter": {"train": train}})

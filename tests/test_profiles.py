@@ -26,6 +26,7 @@ from seedbed.params import AugmentParams, LocaliserParams, SegmenterParams, Trai
 from seedbed.seeds.fusion import published_values
 from seedbed.segment.loss import build_loss
 from seedbed.stages.context import Context
+from seedbed.stages.training import patience
 
 FOLDER = Path(__file__).parents[1] / "profiles"
 RECIPES = {
@@ -206,3 +207,15 @@ def test_the_card_says_what_is_published_what_is_not_and_what_differs(profile: s
     assert headings == ["PUBLISHED", "HERE", "DIFFERS FROM THE PUBLICATION", "BRING", "RUN"]
     assert card.startswith(f"# {profile}: ")
     assert "Not reproduced" in card
+
+
+@pytest.mark.parametrize(
+    ("profile", "method", "images", "step"),
+    [("voc12-mcis", "mcis", 10582, 4232), ("voc12-eps", "eps", 10582, 2645), ("coco14-eps", "eps", 82081, 10260)],
+)
+def test_a_collapse_is_told_after_two_epochs(profile: str, method: str, images: int, step: int) -> None:
+    assert patience(images, RECIPES[profile].localiser[method].train) == step
+
+
+def test_a_collapse_is_told_half_way_through_a_short_training() -> None:
+    assert patience(280, TrainParams(steps=300, batch=16)) == 150

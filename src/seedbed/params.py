@@ -164,6 +164,8 @@ class TrainParams(Block):
     def _schedule_has_milestones(self) -> Self:
         if (self.schedule == "steps") != bool(self.milestones):
             raise ValueError("milestones belong to schedule: steps, and schedule: steps needs them")
+        if self.schedule == "steps" and self.horizon is not None:
+            raise ValueError("horizon belongs to schedule: poly")
         if self.milestones != sorted(set(self.milestones)):
             raise ValueError(f"milestones must ascend, not {self.milestones}")
         return self
@@ -190,7 +192,7 @@ class LocaliserParams(Block):
     backbone: str = Field("resnet38d", description="resnet38d, vgg16-dilated, or any torchvision or timm backbone")
     weights: str | None = Field(None, description="file with the backbone's initial weights")
     trained: str | None = Field(
-        None, description="trained weights to take instead of training (folder written by `seedbed weights import`)"
+        None, description="trained weights instead of training (in models/pretrained, by `seedbed weights import`)"
     )
     output_stride: Literal[8, 16, 32] = Field(8, description="stride of the class maps")
     batchnorm: Literal["train", "frozen"] = Field(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from golden.conftest import assert_all_used
 from golden.stub import Stub
 from PIL import Image
 
@@ -15,6 +16,13 @@ GOLDEN = ("eps", "augment")
 KINDS = {"training": "out", "testing": "out0"}
 SCALES = [0.5, 1.0, 1.5, 2.0]
 TOLERANCE = 1e-5
+
+
+def recorded_inputs(case, arrays):
+    """Return the inputs that the case `testing` records by their place among all; none for another case."""
+    prefix = f"{case}_out"
+    recorded = {name.removeprefix(prefix): image for name, image in arrays.items() if name.startswith(prefix)}
+    return {int(place): image for place, image in recorded.items() if place}
 
 
 def test_crop(golden, near, training):
@@ -43,13 +51,23 @@ def test_test_time_inputs(golden, near, testing):
     image = Image.fromarray(arrays[f"{testing}_image"])
     network = Stub()
     MultiScale(network, torch.relu, SeedsParams(scales=SCALES), torch.device("cpu"))([image], [np.array([0])])
-    prefix = f"{testing}_out"
-    recorded = [name for name in arrays if name.startswith(prefix)]
-    for name in recorded:
-        near(network.inputs[int(name.removeprefix(prefix))], arrays[name], absolute=TOLERANCE)
+    recorded = recorded_inputs(testing, arrays)
+    assert recorded
+    for place, expected in recorded.items():
+        near(network.inputs[place], expected, absolute=TOLERANCE)
 
 
-def test_resize_table(golden):
+def test_resize_table(golden, near):
     _, arrays = golden(*GOLDEN)
-    for width, height, long_side, new_width, new_height in arrays["resize_table"].tolist():
-        assert long_side_size((width, height), long_side) == (new_width, new_height)
+    width, height, long_side, *expected = arrays["resize_table"].T
+    ours = [long_side_size(size, side) for *size, side in zip(width, height, long_side, strict=True)]
+    near(ours, np.stack(expected, axis=1), absolute=0)
+
+
+def test_every_array_is_used(golden):
+    settings, arrays = golden(*GOLDEN)
+    used = {"resize_table"}
+    for case in settings:
+        outputs = [f"out{place}" for place in recorded_inputs(case, arrays)] or ["map", "out", "saliency"]
+        used |= {f"{case}_{name}" for name in ("image", *outputs)}
+    assert_all_used(arrays, used)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from golden.conftest import assert_all_used
 from golden.fill import fill
 from torch import Tensor, nn
 
@@ -21,12 +23,11 @@ from seedbed.params import LocaliserParams, TrainParams
 
 KINDS = {"eps": ("eps", 0.0), "base": ("cam", 0.5)}
 """Our method, and its dropout before the classifier, for each network of the case."""
-HEAD_SCALE = 2**-10
-"""On fc8.weight in the training step."""
 INPUTS = {"x": "image", "saliency": "saliency", "label": "label"}
 """Names of the step's inputs in the case and in a batch."""
 FACTORS = (1, 2, 10, 20)
 """On the rate: convolutions and biases of the backbone, weight and bias of fc8."""
+SIDES = ("conv4", "conv5", "conv6")
 FORWARD, GRADIENT = 1e-4, 1e-3
 
 
@@ -74,6 +75,7 @@ def replay(golden, request) -> Replay:
         maps, sides = network.eval()(x), network.backbone.side_outputs(x)
     active = active_dropout(network.train())
     batch = {ours: torch.from_numpy(arrays[f"step_{theirs}"]) for theirs, ours in INPUTS.items()}
+    scale_head(network, settings["step"]["fc8_scale"])
     step = train_once(method, params, network, batch)
     return Replay(kind, settings, arrays, method, params, network, active, maps, sides, step)
 
@@ -115,13 +117,19 @@ def trained(network: nn.Module) -> dict[str, nn.Parameter]:
     return {published_name(name): value for name, value in network.named_parameters() if value.requires_grad}
 
 
+def scale_head(network: nn.Module, text: str) -> None:
+    """Scale fc8.weight as the case says: `... times 2**-10`."""
+    match = re.search(r"times 2\*\*(-?\d+)$", text)
+    assert match
+    with torch.no_grad():
+        network.fc8.weight.mul_(2.0 ** int(match[1]))
+
+
 def train_once(method: Method, params: LocaliserParams, network: nn.Module, batch: Batch) -> Step:
     """Take the first step, on `batch`, all dropout probabilities 0."""
     for layer in network.modules():
         if isinstance(layer, nn.Dropout2d):
             layer.p = 0.0
-    with torch.no_grad():
-        network.fc8.weight.mul_(HEAD_SCALE)
     train, parameters = method.training(params.train), trained(network)
     before = [parameter.detach().clone() for parameter in parameters.values()]
     optimizer = build_optimizer(parameter_groups(network, train), train)
@@ -154,7 +162,7 @@ def test_maps_and_scores(near, replay):
     near(replay.maps.mean((2, 3)), arrays[f"{replay.kind}_pooled"], relative=FORWARD)
 
 
-@pytest.mark.parametrize("name", ["conv4", "conv5", "conv6"])
+@pytest.mark.parametrize("name", SIDES)
 def test_side_outputs(near, replay, name):
     side, arrays = replay.sides[name], replay.arrays
     near(side[:, : arrays[f"{name}_first"].shape[1]], arrays[f"{name}_first"], relative=FORWARD)
@@ -202,3 +210,12 @@ def test_gradients_of_a_step(near, replay):
 
 def test_change_by_a_step(near, replay):
     near(replay.step.update_norms, replay.arrays[f"step_{replay.kind}_update_norm"], each=GRADIENT)
+
+
+def test_every_array_is_used(golden):
+    _, arrays = golden("eps", "network")
+    of_step = ("losses", "grad_norm", "update_norm", "fc8_grad", "b3_shortcut_grad")
+    used = {"x", "eps_logits", "eps_pooled", "base_cam", "base_pooled", *(f"step_{name}" for name in INPUTS)}
+    used |= {f"{side}_{part}" for side in SIDES for part in ("first", "mean", "max")}
+    used |= {f"step_{kind}_{name}" for kind in KINDS for name in of_step}
+    assert_all_used(arrays, used)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from golden.conftest import assert_all_used
 from golden.groups import FourGroups, values
 
 from seedbed.engine.optim import build_optimizer, parameter_groups
@@ -22,9 +23,11 @@ def test_rates(golden, near, schedule):
     )
     optimizer = build_optimizer(parameter_groups(FourGroups(torch.zeros(4, 1)), params), params)
     rates = Schedule(optimizer, params)
-    for step, expected in zip(steps, arrays[f"{schedule}_lr"], strict=True):
+    ours = []
+    for step in steps:
         rates.set(step)
-        near([group["lr"] for group in optimizer.param_groups], expected, each=1e-9)
+        ours.append([group["lr"] for group in optimizer.param_groups])
+    near(ours, arrays[f"{schedule}_lr"], each=1e-9)
 
 
 def test_walk(golden, near, walk):
@@ -45,10 +48,21 @@ def test_walk(golden, near, walk):
     network = FourGroups(torch.from_numpy(arrays[f"{walk}_start"]))
     optimizer = build_optimizer(parameter_groups(network, params), params)
     rates = Schedule(optimizer, params)
-    for step, expected in enumerate(arrays[f"{walk}_params"]):
+    ours = []
+    for step, of_step in enumerate(gradients):
         rates.set(step)
-        for group, gradient in zip(optimizer.param_groups, gradients[step], strict=True):
+        for group, gradient in zip(optimizer.param_groups, of_step, strict=True):
             (parameter,) = group["params"]
             parameter.grad = gradient.view_as(parameter)
         optimizer.step()
-        near(values(optimizer), expected, absolute=1e-6)
+        ours.append(values(optimizer))
+    near(torch.stack(ours), arrays[f"{walk}_params"], absolute=1e-6)
+
+
+def test_every_array_is_used(golden):
+    settings, arrays = golden(*GOLDEN)
+    used = set()
+    for case in settings:
+        names = ("start", "grads", "params") if f"{case}_grads" in arrays else ("steps", "lr")
+        used |= {f"{case}_{name}" for name in names}
+    assert_all_used(arrays, used)

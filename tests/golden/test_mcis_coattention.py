@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from golden.conftest import FOLDER
+from golden.conftest import FOLDER, Arrays, assert_all_used, load
 from golden.fill import fill
 from torch import Tensor
 
@@ -15,11 +15,10 @@ from seedbed.nn.coattention import CoAttended, CoAttention
 from seedbed.nn.weights import load_state
 
 CASES = sorted((FOLDER / "mcis").glob("coattention*.npz"))
-INPUTS = {"feature1", "feature2", "linear_scale"}
 TOLERANCE = 1e-5
 
 
-def weights_of(arrays: dict[str, np.ndarray]) -> dict[str, Tensor]:
+def weights_of(arrays: Arrays) -> dict[str, Tensor]:
     """The weights that the case holds, dots turned to underscores, or else those of the naming rule."""
     held = {name.replace("__", "."): torch.from_numpy(array) for name, array in arrays.items() if "__" in name}
     if held:
@@ -47,33 +46,25 @@ def results(pair: CoAttended, common: tuple[Tensor, Tensor]) -> dict[str, Tensor
 
 
 @pytest.fixture(scope="module", params=CASES, ids=lambda path: path.stem)
-def replay(request) -> tuple[dict[str, np.ndarray], dict[str, Tensor]]:
-    with np.load(request.param, allow_pickle=False) as stored:
-        arrays = dict(stored)
+def replay(request) -> tuple[Arrays, dict[str, Tensor]]:
+    arrays = load(request.param)
     state = weights_of(arrays)
     block = CoAttention(state["extra_linear_e.weight"].shape[0], state["extra_gate.weight"].shape[0])
     load_state(block, state, source=request.param)
     features = torch.from_numpy(arrays["feature1"]), torch.from_numpy(arrays["feature2"])
     with torch.no_grad():
         ours = results(block(*features), block.common_maps(*features))
-    return {name: array for name, array in arrays.items() if name not in INPUTS and "__" not in name}, ours
+    return arrays, ours
 
 
-def test_there_are_cases():
-    assert CASES
+def test_every_result(near, replay):
+    """Also the common maps and scores of the fast path."""
+    arrays, ours = replay
+    for name, value in ours.items():
+        near(value, arrays[name.removeprefix("fast_")], name, absolute=TOLERANCE)
 
 
-def check(ours: dict[str, Tensor], expected: dict[str, np.ndarray]) -> None:
-    for name, array in expected.items():
-        np.testing.assert_allclose(ours[name].numpy(), array, rtol=0, atol=TOLERANCE, err_msg=name, strict=True)
-
-
-def test_every_array(replay):
-    expected, ours = replay
-    check(ours, expected)
-
-
-def test_fast_common_maps_and_scores(replay):
-    expected, ours = replay
-    fast = {name.removeprefix("fast_"): value for name, value in ours.items() if name.startswith("fast_")}
-    check(fast, {name: expected[name] for name in fast})
+def test_every_array_is_used(replay):
+    arrays, ours = replay
+    weights = {name for name in arrays if "__" in name or name == "linear_scale"}
+    assert_all_used(arrays, {"feature1", "feature2", *weights, *(name.removeprefix("fast_") for name in ours)})

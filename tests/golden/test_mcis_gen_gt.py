@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from golden.conftest import FOLDER
+from golden.conftest import assert_all_used, load
 
 from seedbed.errors import UserError
 from seedbed.seeds.fusion import find_rule
 
-with np.load(FOLDER / "mcis" / "gen_gt.npz", allow_pickle=False) as stored:
-    ARRAYS = dict(stored)
+ARRAYS = load("mcis/gen_gt.npz")
 SCENES = range(int(ARRAYS["num_scenes"]))
+NAMES = ("present", "attention", "class_ids", "saliency", "label", "written")
 
 
 def scene(index):
     """Return class maps [K,H,W] (8 bits), their classes [K], saliency, label, and whether a label is written."""
-    names = ("present", "attention", "class_ids", "saliency", "label", "written")
-    present, attention, classes, saliency, label, written = (ARRAYS[f"s{index}_{name}"] for name in names)
+    present, attention, classes, saliency, label, written = (ARRAYS[f"s{index}_{name}"] for name in NAMES)
     return attention[present == 1], classes[present == 1], saliency, label, written
 
 
@@ -28,13 +27,11 @@ def stored_as_seeds(attention):
 
 @pytest.mark.parametrize("index", SCENES, ids=ARRAYS["names"].tolist())
 @pytest.mark.parametrize("convert", [np.asarray, stored_as_seeds])
-def test_pseudo_labels(index, convert):
+def test_pseudo_labels(near, index, convert):
     attention, classes, saliency, label, written = scene(index)
     rule = find_rule("mcis")
     if written:
-        mask = rule.apply(convert(attention), classes, saliency, {})
-        assert mask.dtype == label.dtype
-        np.testing.assert_array_equal(mask, label)
+        near(rule.apply(convert(attention), classes, saliency, {}), label, absolute=0)
         return
     assert saliency.size == 0
     assert label.size == 0
@@ -42,8 +39,6 @@ def test_pseudo_labels(index, convert):
         rule.apply(convert(attention), classes, None, {})
 
 
-def test_every_array_was_compared():
-    names = ("saliency", "class_ids", "present", "attention", "written", "label")
-    expected = {f"s{index}_{name}" for index in SCENES for name in names}
-    assert set(ARRAYS) == expected | {"names", "num_scenes"}
-    assert len(ARRAYS["names"]) == len(SCENES)
+def test_every_array_is_used():
+    used = {f"s{index}_{name}" for index in SCENES for name in NAMES}
+    assert_all_used(ARRAYS, {"names", "num_scenes"} | used)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
-from golden.conftest import FOLDER
+from golden.conftest import Arrays, assert_all_used, load
 from torch import Tensor
 
 from seedbed.methods.mcis import McisOptions, losses, pair_labels
@@ -24,15 +23,22 @@ TERMS = (
     "common_large",
 )
 """Our names in the order of the recorded terms."""
+TARGETS = {
+    "single": "label_single",
+    "common": "label_common",
+    "difference1": "label_diff1",
+    "difference2": "label_diff2",
+}
+"""Our names to the recorded ones."""
+LABELS, LOGITS = ("label1", "label2"), ("logits", "co_logits")
 TOTAL, EACH, GRADIENT = 1e-5, 1e-6, 1e-7
 
-with np.load(FOLDER / "mcis" / "losses.npz", allow_pickle=False) as stored:
-    ARRAYS = {name: torch.as_tensor(stored[name]) for name in stored}
+ARRAYS = load("mcis/losses.npz")
 SCENARIOS = [name.removesuffix("_label1") for name in ARRAYS if name.endswith("_label1")]
 
 
 @pytest.fixture(params=SCENARIOS)
-def scenario(request) -> dict[str, Tensor]:
+def scenario(request) -> Arrays:
     prefix = f"{request.param}_"
     return {name.removeprefix(prefix): value for name, value in ARRAYS.items() if name.startswith(prefix)}
 
@@ -43,29 +49,27 @@ def scores_of(logits: Tensor, co_logits: Tensor) -> PairScores:
     return PairScores(single=logits, common=common, difference=difference[0])
 
 
-def test_all_scenarios_are_found() -> None:
-    assert len(SCENARIOS) == ARRAYS["num_scenarios"] > 0
+def test_targets(near, scenario) -> None:
+    targets = pair_labels(*(torch.from_numpy(scenario[name]) for name in LABELS))
+    for ours, theirs in TARGETS.items():
+        near(getattr(targets, ours), scenario[theirs], theirs, absolute=0)
 
 
-def test_targets(scenario) -> None:
-    targets = pair_labels(scenario["label1"], scenario["label2"])
-    for ours, theirs in (
-        (targets.single, "label_single"),
-        (targets.common, "label_common"),
-        (targets.difference1, "label_diff1"),
-        (targets.difference2, "label_diff2"),
-    ):
-        assert torch.equal(ours, scenario[theirs])
-
-
-def test_losses_and_gradients(scenario) -> None:
-    logits, co_logits = (scenario[name].clone().requires_grad_() for name in ("logits", "co_logits"))
-    ours = losses(
-        scores_of(logits, co_logits), scenario["label1"], scenario["label2"], scenario["epoch"], McisOptions()
-    )
+def test_losses_and_gradients(near, scenario) -> None:
+    labels = (torch.from_numpy(scenario[name]) for name in LABELS)
+    logits, co_logits = (torch.tensor(scenario[name], requires_grad=True) for name in LOGITS)
+    ours = losses(scores_of(logits, co_logits), *labels, torch.from_numpy(scenario["epoch"]), McisOptions())
     ours["total"].backward()
     assert ours.keys() == {"total", *TERMS}
-    torch.testing.assert_close(ours["total"], scenario["total"], rtol=0, atol=TOTAL)
-    torch.testing.assert_close(torch.stack([ours[name] for name in TERMS]), scenario["terms"], rtol=0, atol=EACH)
-    torch.testing.assert_close(logits.grad, scenario["grad_logits"], rtol=0, atol=GRADIENT)
-    torch.testing.assert_close(co_logits.grad, scenario["grad_co_logits"], rtol=0, atol=GRADIENT)
+    near(ours["total"], scenario["total"], absolute=TOTAL)
+    near(torch.stack([ours[name] for name in TERMS]), scenario["terms"], absolute=EACH)
+    near(logits.grad, scenario["grad_logits"], absolute=GRADIENT)
+    near(co_logits.grad, scenario["grad_co_logits"], absolute=GRADIENT)
+
+
+def test_every_array_is_used() -> None:
+    """`lr_per_epoch` by test_mcis_schedule."""
+    names = (*LABELS, *LOGITS, "epoch", *TARGETS.values(), "total", "terms", *(f"grad_{name}" for name in LOGITS))
+    used = {f"{scenario}_{name}" for scenario in SCENARIOS for name in names}
+    assert len(SCENARIOS) == ARRAYS["num_scenarios"]
+    assert_all_used(ARRAYS, {"num_scenarios", "lr_per_epoch"} | used)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
-import torch
-from golden.conftest import FOLDER
+from golden.conftest import Arrays, assert_all_used, load
 from PIL import Image
 from torch import Tensor
 
@@ -17,9 +15,8 @@ TOLERANCE = 1e-5
 
 
 @pytest.fixture(scope="module")
-def arrays() -> dict[str, np.ndarray]:
-    with np.load(FOLDER / "mcis" / "preprocess.npz", allow_pickle=False) as stored:
-        return dict(stored)
+def arrays() -> Arrays:
+    return load("mcis/preprocess.npz")
 
 
 @pytest.fixture(scope="module")
@@ -27,10 +24,11 @@ def squares(arrays) -> dict[str, Tensor]:
     return views(Image.fromarray(arrays["image_rgb"]), int(arrays["input_size"]), SAMPLING["bilinear"])
 
 
-def test_nothing_is_left_out(squares) -> None:
-    assert squares.keys() == NAMES.keys()
+def test_every_array_is_used(arrays, squares) -> None:
+    assert_all_used(squares, NAMES)
+    assert_all_used(arrays, {"image_rgb", "input_size", *NAMES.values()})
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_square(arrays, squares, name: str) -> None:
-    torch.testing.assert_close(squares[name], torch.from_numpy(arrays[NAMES[name]]), rtol=0, atol=TOLERANCE)
+def test_square(near, arrays, squares, name: str) -> None:
+    near(squares[name], arrays[NAMES[name]], absolute=TOLERANCE)

@@ -3,9 +3,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from torchvision.models import resnet101
 
 from seedbed.errors import UserError
-from seedbed.nn.official import OFFICIAL, find_official
+from seedbed.nn.official import NOT_READ, OFFICIAL, find_official
 
 PUBLISHED = {"eps": {20, 80}, "cam": {20, 80}, "mcis": {20}, "oaa": {20}}
 
@@ -39,7 +40,7 @@ def test_the_classifier_tells_the_number_of_classes(name, num_classes):
     assert official.num_classes({official.classifier: torch.tensor(1.0)}) is None
 
 
-@pytest.mark.parametrize("name", ["resnet38d", "vgg16"])
+@pytest.mark.parametrize("name", ["resnet38d", "vgg16", "deeplab-resnet101"])
 def test_backbones_have_no_classes(name):
     assert OFFICIAL[name].num_classes({"fc8.weight": torch.zeros(20, 1)}) is None
 
@@ -57,11 +58,32 @@ def test_both_spellings_of_oaas_classifier_are_read():
         ("resnet38d", "arg:conv1a_weight", False),
         ("vgg16", "classifier.0.weight", True),
         ("vgg16", "features.0.weight", False),
+        ("deeplab-resnet101", "fc.weight", True),
+        ("deeplab-resnet101", "classifier.bias", True),
+        ("deeplab-resnet101", "conv1.weight", False),
         ("eps", "fc8.weight", False),
     ],
 )
 def test_only_classifiers_of_other_tasks_are_dropped(name, entry, dropped):
     assert OFFICIAL[name].dropped(entry) is dropped
+
+
+def test_the_deeplab_backbone_has_the_names_and_shapes_of_torchvision():
+    official = OFFICIAL["deeplab-resnet101"]
+    with torch.device("meta"):
+        theirs = resnet101().state_dict()
+    kept = {name: value.shape for name, value in theirs.items() if not official.dropped(name)}
+    assert kept == {name: value.shape for name, value in official.network(0).state_dict().items()}
+    assert theirs.keys() - kept.keys() == {"fc.weight", "fc.bias"}
+
+
+@pytest.mark.parametrize("name", OFFICIAL)
+def test_files_say_which_parameter_takes_them(name):
+    official = OFFICIAL[name]
+    trained = "localiser.METHOD.trained"
+    starts = {"localiser.METHOD.weights", "segmenter.weights"}
+    assert official.parameter == trained if official.classifier else official.parameter in starts
+    assert re.search(official.parameter.replace("METHOD", r"\w+"), official.purpose)
 
 
 def test_unknown_names_get_the_nearest():
@@ -70,15 +92,19 @@ def test_unknown_names_get_the_nearest():
 
 
 def test_every_file_says_what_a_person_must_know():
-    for official in OFFICIAL.values():
+    for official in (*OFFICIAL.values(), *NOT_READ):
         assert all((official.file, official.purpose, official.origin, official.terms))
-        assert not official.tried
+    assert not any(official.tried for official in OFFICIAL.values())
 
 
 def test_the_documentation_names_every_file():
     page = (Path(__file__).parents[2] / "docs" / "weights.md").read_text()
-    rows = {line.split("`")[1]: line for line in page.splitlines() if line.startswith("| `")}
+    read, not_read = page.split("| file | what it is |")
+    rows = {line.split("`")[1]: line for line in read.splitlines() if line.startswith("| `")}
     rows.pop("--as")
     assert rows.keys() == OFFICIAL.keys()
     for name, row in rows.items():
-        assert all(file in row for file in re.findall(r"[\w<>-]+\.(?:pth|params)", OFFICIAL[name].file))
+        assert all(file in row for file in re.findall(r"[\w<>-]+\.(?:pth|params|caffemodel)", OFFICIAL[name].file))
+    caffe = [line for line in not_read.partition("\n\n")[0].splitlines() if "caffemodel" in line]
+    assert len(caffe) == len(NOT_READ)
+    assert all(re.findall(r"\w*\.caffemodel", f.file)[0] in row for f, row in zip(NOT_READ, caffe, strict=True))

@@ -1,4 +1,6 @@
+import io
 import pickle
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ from torch import nn
 
 from seedbed.errors import UserError
 from seedbed.nn.weights import (
+    check_numbers,
     check_state,
     count,
     differences,
@@ -103,6 +106,132 @@ def test_files_of_another_kind_are_refused(tmp_path, name, content):
         read_state(tmp_path / name)
 
 
+def written(content, **options):
+    """Return the bytes that torch.save writes."""
+    stream = io.BytesIO()
+    torch.save(content, stream, **options)
+    return stream.getvalue()
+
+
+OBJECTS = "it holds Python objects besides tensors, and those are never loaded"
+DAMAGED = "it is cut off, damaged, or an archive that torch.save did not write"
+OTHER = "it does not begin as torch files do"
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "it is empty"),
+        (written({"weight": torch.ones(3)})[:-9], DAMAGED),
+        (b"\x80\x02", DAMAGED),  # IndexError
+        (b"\x80\x02X\x05\x00\x00\x00ab", DAMAGED),  # EOFError
+        (b"\x80\x02h\x05.", DAMAGED),  # KeyError
+        (b"\x80\x02G\x00\x00", DAMAGED),  # struct.error
+        (b"\x80\x02\x95.", DAMAGED),  # UnpicklingError of bytes that are no pickle
+        (pickle.dumps({"epoch": 1}, protocol=2), DAMAGED),
+        (written(nn.Linear(2, 2)), OBJECTS),
+        (written({"weight": torch.ones(3), "best": np.float64(1)}), OBJECTS),
+        (written({"weight": np.ones(3)}, _use_new_zipfile_serialization=False), OBJECTS),
+        (b"<html>not found</html>", OTHER),
+        (b"version https://git-lfs", OTHER),
+    ],
+)
+def test_reasons_are_told_in_own_words(tmp_path, content, reason):
+    (tmp_path / "model.pth").write_bytes(content)
+    with pytest.raises(UserError) as error:
+        read_state(tmp_path / "model.pth")
+    assert error.value.message.startswith(f"{tmp_path / 'model.pth'} is not a readable weight file: {reason}")
+    assert ("torch.save(model.state_dict(), 'weights.pth')" in error.value.fix) is (reason == OBJECTS)
+    text = error.value.message + error.value.fix
+    assert not any(foreign in text for foreign in ("\x1b", "\n", "weights_only", "torch.load"))
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_no_damage_ends_in_another_error(tmp_path, zipped):
+    whole = written({"state_dict": {"weight": torch.ones(2)}, "lr": 0.1}, _use_new_zipfile_serialization=zipped)
+    said = []
+    for place in range(0, min(len(whole), 600), 3):
+        for content in (whole[:place], whole[:place] + bytes([whole[place] ^ 0x5F]) + whole[place + 1 :]):
+            (tmp_path / "model.pth").write_bytes(content)
+            try:
+                read_state(tmp_path / "model.pth")
+            except UserError as error:
+                said.append(str(error))
+    assert len(said) > 200
+    assert not any("weights_only" in text for text in said)
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>", bytes(100)])
+def test_a_safetensors_file_is_damaged_in_own_words(tmp_path, content):
+    (tmp_path / "model.safetensors").write_bytes(content)
+    reason = "it is cut off, damaged, or no safetensors file" if content else "it is empty"
+    with pytest.raises(UserError, match=reason):
+        read_state(tmp_path / "model.safetensors")
+
+
+@pytest.mark.parametrize("name", ["dpl_init.caffemodel", "DPL.CaffeModel"])
+def test_caffe_models_are_refused_with_what_to_do(tmp_path, name):
+    (tmp_path / name).write_bytes(b"\x0a\x04")
+    with pytest.raises(UserError, match="is a Caffe model, and those are not read here") as error:
+        read_state(tmp_path / name)
+    assert "docs/methods.md" in error.value.fix
+    assert "--as deeplab-resnet101" in error.value.fix
+
+
+ODD = {
+    "a sparse or nested tensor": lambda: torch.eye(3).to_sparse(),
+    "a quantised tensor": lambda: torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8),
+    "a tensor without values": lambda: torch.ones(3, device="meta"),
+    "a complex tensor": lambda: torch.ones(3) * 1j,
+    "a tensor of float8_e4m3fn": lambda: torch.ones(3).to(torch.float8_e4m3fn),
+}
+
+
+@pytest.mark.parametrize("oddity", ODD)
+def test_only_dense_tensors_of_real_numbers_are_read(tmp_path, oddity):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch's, on quantised tensors
+        torch.save({"module.good": torch.ones(1), "module.odd": ODD[oddity]()}, tmp_path / "model.pth")
+    with pytest.raises(UserError, match=f"odd of .*model.pth is {oddity}"):
+        read_state(tmp_path / "model.pth")
+
+
+def test_compressed_sparse_and_nested_tensors_are_refused(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch's, on prototypes
+        odd = torch.eye(3).to_sparse_csr(), torch.nested.nested_tensor([torch.ones(2), torch.ones(3)])
+        for number, value in enumerate(odd):
+            torch.save({"odd": value}, tmp_path / f"{number}.pth")
+    for number in range(len(odd)):
+        with pytest.raises(UserError, match="is a sparse or nested tensor"):
+            read_state(tmp_path / f"{number}.pth")
+
+
+def test_names_that_clash_without_their_prefix_are_refused(tmp_path):
+    torch.save({"module.weight": torch.ones(1), "weight": torch.zeros(1)}, tmp_path / "model.pth")
+    with pytest.raises(UserError, match="holds weight twice, with and without the prefix"):
+        read_state(tmp_path / "model.pth")
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.int64, torch.bool])
+def test_whole_numbers_are_no_weights(dtype):
+    network = Mixed()
+    state = {**network.state_dict(), "conv.weight": torch.ones(3, 3, 3, 3, dtype=dtype)}
+    before = network.conv.weight.clone()
+    said = f"conv.weight of file is of {str(dtype)[6:]}, where the network has float32"
+    for check in (check_numbers, load_state):
+        with pytest.raises(UserError, match=said):
+            check(network, state, "file")
+    assert torch.equal(network.conv.weight, before)
+
+
+def test_counters_are_whole_numbers_or_floats():
+    for dtype in (torch.int32, torch.float32):
+        network = Mixed()
+        load_state(network, {**network.state_dict(), "norm.num_batches_tracked": torch.tensor(7, dtype=dtype)}, "file")
+        assert network.norm.num_batches_tracked == 7
+
+
 @pytest.mark.parametrize("content", [[1, 2], {"epoch": 3}])
 def test_torch_file_without_a_state_dict_is_refused(tmp_path, content):
     torch.save(content, tmp_path / "model.pth")
@@ -146,11 +275,13 @@ def test_extra_entries_only_where_they_are_admitted():
     check_state(Mixed(), state, source="file", allow_extra=True)
 
 
-def test_half_precision_is_cast_to_the_network():
-    network, half = Mixed(), {n: v.half() if v.is_floating_point() else v for n, v in Mixed().state_dict().items()}
-    load_state(network, half, source="file")
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_precisions_are_cast_to_the_network(tmp_path, dtype):
+    network, other = Mixed(), {n: v.to(dtype) if v.is_floating_point() else v for n, v in Mixed().state_dict().items()}
+    torch.save(other, tmp_path / "model.pth")
+    load_state(network, read_state(tmp_path / "model.pth"), source="file")
     assert network.conv.weight.dtype == torch.float32
-    assert torch.equal(network.conv.weight, half["conv.weight"].float())
+    assert torch.equal(network.conv.weight, other["conv.weight"].float())
 
 
 def test_mxnet_files_are_read_under_their_own_names(tmp_path):

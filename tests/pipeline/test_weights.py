@@ -18,11 +18,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from seedbed.cli import main
-from seedbed.nn.official import OFFICIAL
+from seedbed.nn.backbones import build_backbone
+from seedbed.nn.official import NOT_READ, OFFICIAL
 from seedbed.nn.weights import load_weights, read_config
+from seedbed.params import load_params
 
 Command = Callable[..., tuple[int, str, str]]
 OUT = Path("models/pretrained/tiny")
+PROFILES = Path(__file__).parents[2] / "profiles"
 CLASSES = 20
 
 
@@ -117,19 +120,42 @@ def test_what_does_not_fit_is_told_and_not_written(seedbed: Command) -> None:
     assert not OUT.exists()
 
 
-def test_an_imagenet_backbone_leaves_its_classifier_behind(seedbed: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    entry = dataclasses.replace(OFFICIAL["vgg16"], name="tiny", backbone="timm/test_byobnet")
+@pytest.mark.parametrize(
+    ("name", "classifier", "parameter"),
+    [
+        ("vgg16", "classifier.6.bias", "localiser.METHOD.weights"),
+        ("deeplab-resnet101", "fc.bias", "segmenter.weights"),
+    ],
+)
+def test_a_backbone_leaves_its_classifier_behind(
+    seedbed: Command, monkeypatch: pytest.MonkeyPatch, name: str, classifier: str, parameter: str
+) -> None:
+    entry = dataclasses.replace(OFFICIAL[name], name="tiny", backbone="timm/test_byobnet")
     monkeypatch.setitem(OFFICIAL, "tiny", entry)
-    state = {name: torch.ones(value.shape) for name, value in entry.network(0).state_dict().items()}
-    torch.save({**state, "classifier.6.bias": torch.ones(1000)}, "official.pth")
+    state = {key: torch.ones(value.shape) for key, value in entry.network(0).state_dict().items()}
+    torch.save({**state, classifier: torch.ones(1000)}, "official.pth")
     status, out, _ = seedbed("weights", "import", "official.pth", "--as", "tiny", "--out", "elsewhere")
     assert status == 0
-    assert "classifier.6.bias" in out
+    assert classifier in out
     assert "dropped on purpose" in out
-    assert "localiser.METHOD.weights: elsewhere" in out
+    assert f"to use it: {parameter}: elsewhere" in out
     assert load_file("elsewhere/weights.safetensors").keys() == state.keys()
     assert read_config(Path("elsewhere"))["classes"] is None
     assert "leave out --classes" in seedbed("weights", "import", "official.pth", "--as", "tiny", "--classes", "20")[2]
+
+
+def test_the_segmenters_start_is_used_by_its_folder(seedbed: Command) -> None:
+    official = OFFICIAL["deeplab-resnet101"]
+    shapes = {name: value.shape for name, value in official.network(0).state_dict().items()}
+    state = {name: torch.tensor(0.5).expand(shape) for name, shape in shapes.items() if "tracked" not in name}
+    torch.save({**state, "fc.weight": torch.ones(21, 2048)}, "converted.pth")
+    status, out, _ = seedbed("weights", "import", "converted.pth", "--as", "deeplab-resnet101")
+    assert status == 0
+    folder = load_params(PROFILES / "voc12-mcis.yaml").segmenter.weights
+    assert f"segmenter.weights: {folder}" in out
+    backbone = build_backbone(official.backbone, 8, Path(folder))
+    (Path(folder) / "weights.safetensors").unlink()
+    assert all((backbone.state_dict()[name] == 0.5).all() for name in state)
 
 
 @pytest.mark.parametrize(
@@ -187,10 +213,12 @@ def whole_file() -> bytes:
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("a.pth", lambda: pickle.dumps({"weight": Payload()}, protocol=2), "is not a readable weight file"),
+        ("a.pth", lambda: pickle.dumps({"weight": Payload()}, protocol=2), "it holds Python objects besides tensors"),
         ("a.pth", lambda: whole_file()[:-1000], "is not a readable weight file"),
         ("a.pth", lambda: b"404: Not Found\n", "is not a readable weight file"),
         ("a.safetensors", lambda: b"404: Not Found\n", "is not a readable weight file"),
+        ("a.pth", lambda: b"", "is not a readable weight file: it is empty"),
+        ("a.caffemodel", lambda: b"\x0a\x04", "a.caffemodel is a Caffe model, and those are not read here"),
         ("a.params", lambda: b"404: Not Found\n", "is not a readable MXNet parameter file"),
         ("a.params", lambda: params({"arg:a": np.ones(9, np.float32)})[:-9], "is not a readable MXNet parameter file"),
     ],
@@ -200,13 +228,57 @@ def test_files_that_cannot_be_read(seedbed: Command, name: str, content: Callabl
     status, _, err = seedbed("weights", "import", name, "--as", "tiny")
     assert status == 2
     assert said in err
+    assert "to mend it" in err
+    assert "\x1b" not in err
     assert not Path("ran").exists()
     assert not OUT.exists()
 
 
-def test_values_that_are_no_numbers_are_refused(seedbed: Command) -> None:
+def test_a_caffe_model_is_refused_before_all_else(seedbed: Command) -> None:
+    Path("dpl_init.caffemodel").touch()
+    status, _, err = seedbed("weights", "import", "dpl_init.caffemodel", "--as", "dpl_init")
+    assert status == 2
+    assert "is a Caffe model, and those are not read here" in err
+    assert "--as deeplab-resnet101" in err
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_precisions_become_float32(seedbed: Command, dtype: torch.dtype) -> None:
+    state = {name: value.to(dtype) for name, value in published().items()}
+    torch.save(state, "official.pth")
+    assert seedbed("weights", "import", "official.pth", "--as", "tiny")[0] == 0
+    imported = load_file(OUT / "weights.safetensors")["fc8.weight"]
+    assert imported.dtype == torch.float32
+    assert torch.equal(imported, state["fc8.weight"].float())
+
+
+def test_whole_numbers_are_counters_only(seedbed: Command) -> None:
     state = published()
-    state["fc8.weight"][0, 0] = float("nan")
+    counters = [name for name in OFFICIAL["tiny"].network(CLASSES).state_dict() if name.endswith("num_batches_tracked")]
+    state |= {name.removeprefix("backbone."): torch.tensor(7) for name in counters}
+    torch.save(state, "official.pth")
+    torch.save({**state, "fc8.weight": state["fc8.weight"].to(torch.int8)}, "whole.pth")
+    status, _, err = seedbed("weights", "import", "whole.pth", "--as", "tiny")
+    assert status == 2
+    assert "fc8.weight of whole.pth is of int8, where the network has float32" in err
+    assert not OUT.exists()
+    assert seedbed("weights", "import", "official.pth", "--as", "tiny")[0] == 0
+    assert load_file(OUT / "weights.safetensors")[counters[0]] == 7
+
+
+def test_two_names_of_one_tensor_are_refused(seedbed: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(OFFICIAL, "tiny", dataclasses.replace(OFFICIAL["tiny"], own_names=OFFICIAL["oaa"].own_names))
+    torch.save({"extra_last_conv.weight": torch.ones(2), "extra_convs.6.weight": torch.zeros(2)}, "official.pth")
+    status, _, err = seedbed("weights", "import", "official.pth", "--as", "tiny")
+    assert status == 2
+    assert "holds one tensor of tiny twice" in err
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e300])
+def test_values_that_are_no_numbers_are_refused(seedbed: Command, value: float) -> None:
+    state = published()
+    state["fc8.weight"] = state["fc8.weight"].double()
+    state["fc8.weight"][0, 0] = value
     torch.save(state, "official.pth")
     status, _, err = seedbed("weights", "import", "official.pth", "--as", "tiny")
     assert status == 2
@@ -265,6 +337,10 @@ def test_the_list_tells_files_terms_and_imports(seedbed: Command) -> None:
     for name, official in OFFICIAL.items():
         assert name in text
         assert " ".join(official.terms.split()) in text
+    for file in NOT_READ:
+        assert file.name in text
+        assert " ".join(file.terms.split()) in text
+    assert text.count("not read here: convert first (docs/methods.md)") == len(NOT_READ)
     assert "vgg16-397923af.pth" in text
     assert "yes, models/pretrained/tiny, 20 classes yes, models/pretrained/tiny-coco, 80 classes" in text
     assert "damaged, models/pretrained/broken" in text

@@ -14,7 +14,10 @@ CONFLICT, PEAK = {"mcis": 0.99, "oaa": 0.9}, {"mcis": 0.95, "oaa": 0.8}
 
 
 def by_the_book(attention, classes, saliency, conflict, peak):
-    """The rule step by step, with a channel for the background and for each of 20 classes (mcis.md, section 8)."""
+    """The rule step by step, with a channel for the background and for each of 20 classes.
+
+    Source: GuoleiSun/MCIS_wsss Classifier/gen_gt.py.
+    """
     scores = np.zeros((21, *saliency.shape), np.float32)
     scores[0] = 1 - saliency.astype(np.float32) / 255
     peaks = np.zeros(saliency.shape, bool)
@@ -103,3 +106,13 @@ def test_the_rules_differ_in_two_values():
 def test_nan_is_refused():
     with pytest.raises(UserError, match="NaN"):
         find_rule("mcis").apply(np.full((1, 1, 2), np.nan), np.array([0]), np.zeros((1, 2), np.uint8), {})
+
+
+@pytest.mark.parametrize("broken", [np.nan, np.inf])
+def test_broken_maps_are_refused(broken):
+    with pytest.raises(UserError, match="NaN or infinity"):
+        quantise(np.full((1, 2, 2), broken, np.float16))
+
+
+def test_maps_beyond_0_and_1_stay_at_the_ends():
+    assert quantise(np.array([-0.5, 1.5], np.float32)).tolist() == [0, 255]

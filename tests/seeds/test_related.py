@@ -48,8 +48,8 @@ def job(tmp_path: Path) -> Job:
         Image.fromarray(rng.integers(0, 256, (30 + i, 40 - i, 3), np.uint8)).save(paths[name])
     return Job(
         Pairs().eval(),
-        torch.relu,
-        SeedsParams(related=2),
+        lambda maps: maps,
+        SeedsParams(related=2, batch=8),
         AUGMENT,
         torch.device("cpu"),
         paths,
@@ -102,6 +102,14 @@ def test_batched_inference_equals_one_pair_at_a_time(job: Job) -> None:
 def test_an_image_passes_the_backbone_once_per_size(job: Job) -> None:
     infer(replace(job, paths={"a": job.paths["a"]}))
     assert job.network.passes == [2 + 2 * 2, 1, 1]
+
+
+def test_passes_are_no_larger_than_asked_for(job: Job) -> None:
+    small = replace(job, params=SeedsParams(related=2, batch=4))
+    found = infer(small)
+    assert max(job.network.passes) == 4
+    for name, (maps, _) in infer(job).items():
+        np.testing.assert_allclose(found[name][0], maps, atol=1.01 / 255)  # a level is cut off, rounding may move it
 
 
 def test_neither_order_nor_the_other_images_matter(job: Job) -> None:

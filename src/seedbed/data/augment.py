@@ -1,6 +1,6 @@
-"""Random resize, flip, colour jitter and crop of training images (CVPR 2021 EPS, methods/eps.md section 5).
+"""Random resize, flip, colour jitter and crop of training images (CVPR 2021 EPS, code halbielee/EPS).
 
-The defaults are EPS's; the other values of `AugmentParams` serve MCIS (methods/mcis.md sections 5 and 9).
+The defaults are EPS's; the other values of `AugmentParams` serve MCIS (docs/methods.md, sections MCIS and Segmenters).
 What is random (`draw`) is apart from what is done with it (`apply`), so that published cases can be replayed.
 """
 

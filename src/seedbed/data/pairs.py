@@ -1,4 +1,4 @@
-"""Pairs of related images, for localisers that look across images (ECCV 2020 MCIS, methods/mcis.md sections 2 to 5)."""
+"""Pairs of related images, for localisers that look across images (ECCV 2020 MCIS; docs/methods.md, section MCIS)."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def views(image: Image.Image, size: int, sampling: Image.Resampling) -> dict[str
     """Return an RGB image as the squares that MCIS pairs it with, each float32 [3,s,s] normalised.
 
     `base` and `mirrored` have side `size`, `small` int(0.75 size), `large` 2 size; the aspect ratio is given up. All
-    are resized from `image` itself, on 8 bits (methods/mcis.md section 5).
+    are resized from `image` itself, on 8 bits (docs/methods.md, section MCIS).
     """
 
     def square(side: int) -> Tensor:

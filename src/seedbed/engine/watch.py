@@ -22,7 +22,7 @@ class PriorWatch:
     `prior`: value of each named loss for a network that knows only how frequent each class is; nothing is watched where
     it is empty. The warning comes at the first point from step `patience_step` on where the sum of these losses,
     averaged over the last 5 points, is at least 97 % of the summed prior; never before there are 5 points. The usual
-    cause is a collapse: all logits negative, all class maps empty (mcis.md, section 14).
+    cause is a collapse: all logits negative, all class maps empty (docs/methods.md, section MCIS).
     """
 
     def __init__(self, prior: Mapping[str, float], patience_step: int, log: Log) -> None:

@@ -61,7 +61,7 @@ class Method:
     method's own parameters. `build(backbone, num_classes, params, options)` makes the network. `images` makes the
     training items, `loss(network, batch, options)` the scalars to minimise, `total` among them. `inference` names how
     images become class maps (`seedbed.seeds.INFERENCES`), and `class_maps` turns the network's raw maps [N,M,h,w] into
-    the non-negative maps [N,C,h,w] that this inference merges. `prior(labels)` gives, for labels [N,C], the value of
+    the maps [N,C,h,w] that this inference merges. `prior(labels)` gives, for labels [N,C], the value of
     each named loss when nothing but the frequencies of the classes is known. `decay_as_momentum`: the published
     optimiser puts the weight decay into SGD's momentum slot.
     """

@@ -57,7 +57,7 @@ def select_foreground(probabilities: Tensor, target: Tensor, label: Tensor, tau:
 
 
 def estimate_saliency(maps: Tensor, saliency: Tensor, label: Tensor, options: EpsOptions) -> SaliencyEstimate:
-    """Merge class maps into an estimate of the saliency map (eps.py of the published code, specification section 4).
+    """Merge class maps into an estimate of the saliency map (halbielee/EPS eps.py).
 
     maps [N,C+1,h,w]: raw logits, background last; saliency [N,1,H,W] in 0..1, at any size; label [N,C] in {0, 1}.
     Labelled classes that do not agree with the saliency join the background; absent classes join neither part.

@@ -53,12 +53,12 @@ def pair_labels(label: Tensor, related_label: Tensor) -> PairLabels:
 
 
 def losses(scores: PairScores, label: Tensor, related_label: Tensor, epoch: Tensor, options: McisOptions) -> Losses:
-    """Return the ten terms by name, and `total`, the sum of those that count (methods/mcis.md section 4).
+    """Return the ten terms by name, and `total`, the sum of those that count.
 
     label, related_label: [B,C] in {0, 1}; epoch: int64, of any shape. The eight terms `single*` and `common*` always
     count. `difference1` and `difference2` count from epoch `options.difference_from` on, in batches where some image
     has such a label; rows without one then count too. A term that does not count has its value all the same, so that
-    every step reports the same names.
+    every step reports the same names. Source: GuoleiSun/MCIS_wsss Classifier/scripts/train.py.
     """
     targets, own = pair_labels(label, related_label), label.repeat(2, 1)
     terms = {

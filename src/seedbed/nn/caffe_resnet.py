@@ -1,4 +1,4 @@
-"""ResNet-101 of Caffe's DeepLab, the backbone of OAA's and MCIS's segmenter (mcis.md, section 9)."""
+"""ResNet-101 of Caffe's DeepLab, the backbone of OAA's and MCIS's segmenter (docs/methods.md, section Segmenters)."""
 
 from __future__ import annotations
 

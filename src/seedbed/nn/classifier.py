@@ -16,9 +16,9 @@ class Localiser(nn.Module):
     """Backbone and a 1x1 convolution to one map of raw logits per class (CAM; EPS adds one map for the background).
 
     The score of a class is the spatial mean of its map: pooling commutes with the classifier, so its maps are the class
-    activation maps (eps.md, section 3). `dropout` is the probability that a feature channel is dropped before the
-    classifier in training (base CAM 0.5, EPS 0). OAA and MCIS put `extra_convs` = 3 3x3 convolutions of `width`
-    channels (None: those of the backbone) before a classifier with `bias` (mcis.md, section 3).
+    activation maps (docs/methods.md, section CAM). `dropout` is the probability that a feature channel is dropped
+    before the classifier in training (base CAM 0.5, EPS 0). OAA and MCIS put `extra_convs` = 3 3x3 convolutions of
+    `width` channels (None: those of the backbone) before a classifier with `bias` (docs/methods.md, section MCIS).
     """
 
     def __init__(

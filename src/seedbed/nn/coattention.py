@@ -1,4 +1,7 @@
-"""MCIS: what two images have in common, and what only one of them shows (Sun et al., ECCV 2020; mcis.md, section 3)."""
+"""MCIS: what two images have in common, and what only one of them shows (Sun et al., ECCV 2020).
+
+Source: GuoleiSun/MCIS_wsss Classifier/models/vgg.py.
+"""
 
 from __future__ import annotations
 

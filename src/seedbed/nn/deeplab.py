@@ -148,9 +148,9 @@ class Segmenter(nn.Module):
     def forward(self, x: Tensor, scales: Sequence[float] | None = None) -> Tensor | list[Tensor]:
         """Return the logits [N,num_ids,h,w] of the images [N,3,h,w].
 
-        With `scales`: what deeplab-pytorch's multi-scale loss compares (eps.md, section 9), as a list of logits at
-        their own, lower resolutions: those of the images, those of the images resized by each of `scales`, and the
-        pixel-wise maximum of them all at the resolution of the first.
+        With `scales`: what the multi-scale loss of kazuto1011/deeplab-pytorch compares, as a list of logits at their
+        own, lower resolutions: those of the images, those of the images resized by each of `scales`, and the pixel-wise
+        maximum of them all at the resolution of the first.
         """
         logits: Tensor = self.head(self.backbone(x))
         if scales is None:

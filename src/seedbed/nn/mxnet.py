@@ -37,7 +37,7 @@ _CLASSIFIER = "arg:linear1000_"
 def read_params(path: Path) -> dict[str, Tensor]:
     """Return the arrays of an MXNet `.params` file under MXNet's names (`arg:...`, `aux:...`), on the CPU.
 
-    The format is that of eps.md, section 10, with all three array headers: the legacy one, 0xF993FAC8 and 0xF993FAC9
+    The format is MXNet's list of arrays, with all three array headers: the legacy one, 0xF993FAC8 and 0xF993FAC9
     (dense). Every size is checked against the length of the file before anything is read or allocated. Raises UserError
     for a file that is truncated, damaged or something else.
     """
@@ -46,7 +46,7 @@ def read_params(path: Path) -> dict[str, Tensor]:
 
 
 def state_name(mxnet_name: str) -> str | None:
-    """Return the state-dict name of a parameter of the published ResNet-38 (eps.md, section 10).
+    """Return the state-dict name of a parameter of the published ResNet-38 (halbielee/EPS network/resnet38d.py).
 
     None for the ImageNet classifier, which the networks here do not have. Any other name is returned as it is.
     """

@@ -21,21 +21,27 @@ Names = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
 
 
 @dataclass(frozen=True)
-class OfficialFile:
-    """An official weight file and the network that it fits.
-
-    `file`, `purpose`, `origin`, `terms`: what a person needs to know before using it, as far as this project knows it.
-    `tried`: this project has read the real file, not only generated ones of its form.
-    `backbone`: name of the backbone. `build`: the network on it for a number of object classes. `own_names`: gives the
-    file's entries the network's names. `dropped`: whether an entry, by its name in the file, is left out on purpose.
-    `classifier`: the network's weight whose first side is the number of classes + `extra_maps`; None without one.
-    """
+class PublishedFile:
+    """What a person needs to know of a weight file before using it, as far as this project knows it."""
 
     name: str
     file: str
     purpose: str
     origin: str
     terms: str
+
+
+@dataclass(frozen=True)
+class OfficialFile(PublishedFile):
+    """An official weight file that is read here, and the network that it fits.
+
+    `parameter`: where its weights are used. `tried`: this project has read the real file, not only generated ones of
+    its form. `backbone`: name of the backbone. `build`: the network on it for a number of object classes. `own_names`:
+    gives the file's entries the network's names. `dropped`: whether an entry, by its name in the file, is left out on
+    purpose. `classifier`: the network's weight whose first side is the number of classes + `extra_maps`; None without.
+    """
+
+    parameter: str
     backbone: str
     build: Callable[[Backbone, int], nn.Module]
     own_names: Names
@@ -74,6 +80,13 @@ def _backbone_alone(backbone: Backbone, _num_classes: int) -> nn.Module:
 
 _NOT_KNOWN = "not known to this project; see its page"
 _EPS_ORIGIN = "github halbielee/EPS (followed here at commit 0c2cdd0); link in its README"
+_MCIS_ORIGIN = "github GuoleiSun/MCIS_wsss (followed here at commit 1fc8f75)"
+_MCIS_TERMS = "no licence file in the repository"
+_OAA_TERMS = "OAA: research and education only; OAA-PyTorch: CC BY-NC-SA 4.0"
+_DEEPLAB_ORIGIN = "the ResNet-101 of the DeepLab page, as OAA (github PengtaoJiang/OAA) ships it"
+_DEEPLAB_TERMS = "OAA: research and education only; those of the DeepLab page are not known to this project"
+_TRAINED = "localiser.METHOD.trained"
+_START = "localiser.METHOD.weights"
 
 _FILES = (
     OfficialFile(
@@ -82,6 +95,7 @@ _FILES = (
         purpose="trained EPS localiser: localiser.eps.trained. The released VOC weights are not the paper's (issue 10)",
         origin=_EPS_ORIGIN,
         terms=_NOT_KNOWN,
+        parameter=_TRAINED,
         backbone="resnet38d",
         build=lambda backbone, num_classes: Localiser(backbone, num_classes + 1),
         own_names=classifier.from_published,
@@ -94,6 +108,7 @@ _FILES = (
         purpose="trained baseline CAM on ResNet38d: localiser.cam.trained",
         origin=_EPS_ORIGIN,
         terms=_NOT_KNOWN,
+        parameter=_TRAINED,
         backbone="resnet38d",
         build=Localiser,
         own_names=classifier.from_published,
@@ -104,8 +119,9 @@ _FILES = (
         file="pascal_voc_epoch_<n>.pth, n from 0; localisation maps use n = 10",
         purpose="trained MCIS localiser: localiser.mcis.trained. Its README offers no such file: the official code "
         "writes it",
-        origin="github GuoleiSun/MCIS_wsss (followed here at commit 1fc8f75)",
-        terms="no licence file in the repository",
+        origin=_MCIS_ORIGIN,
+        terms=_MCIS_TERMS,
+        parameter=_TRAINED,
         backbone="vgg16-dilated",
         build=PairLocaliser,
         own_names=coattention.from_published,
@@ -117,7 +133,8 @@ _FILES = (
         purpose="trained OAA localiser: localiser.cam.trained, with backbone vgg16-dilated and options "
         "extra_convs: 3, bias: true. Its names are not from the file itself",
         origin="github PengtaoJiang/OAA, PengtaoJiang/OAA-PyTorch; link in its README",
-        terms="OAA: research and education only; OAA-PyTorch: CC BY-NC-SA 4.0",
+        terms=_OAA_TERMS,
+        parameter=_TRAINED,
         backbone="vgg16-dilated",
         build=lambda backbone, num_classes: Localiser(backbone, num_classes, extra_convs=3, bias=True),
         own_names=_oaa_names,
@@ -129,6 +146,7 @@ _FILES = (
         purpose="ImageNet start of EPS and its baseline: localiser.eps.weights, localiser.cam.weights",
         origin="ademxapp; link in its README",
         terms=_NOT_KNOWN,
+        parameter=_START,
         backbone="resnet38d",
         build=_backbone_alone,
         own_names=from_mxnet,
@@ -140,12 +158,45 @@ _FILES = (
         purpose="ImageNet start of MCIS and OAA: localiser.mcis.weights",
         origin="torchvision",
         terms=_NOT_KNOWN,
+        parameter=_START,
         backbone="vgg16-dilated",
         build=_backbone_alone,
         own_names=dict,
         dropped=lambda name: name.startswith("classifier."),
     ),
+    OfficialFile(
+        name="deeplab-resnet101",
+        file="dpl_init.caffemodel once it is converted (docs/methods.md), with the names of torchvision's resnet101",
+        purpose="start of the segmenters of EPS and MCIS: segmenter.weights, with backbone resnet101-caffe. "
+        "torchvision's own resnet101 would pass, but was trained for another input and another place of the stride",
+        origin=_DEEPLAB_ORIGIN,
+        terms=_DEEPLAB_TERMS,
+        parameter="segmenter.weights",
+        backbone="resnet101-caffe",
+        build=_backbone_alone,
+        own_names=dict,
+        dropped=lambda name: name.startswith(("fc.", "classifier.")),
+    ),
 )
 
 OFFICIAL: dict[str, OfficialFile] = {entry.name: entry for entry in _FILES}
 """The official files by the name that `seedbed weights import --as` takes."""
+
+NOT_READ = (
+    PublishedFile(
+        name="dpl_init.caffemodel",
+        file="dpl_init.caffemodel",
+        purpose="start of the segmenters of EPS and MCIS, said to be pre-trained on MS-COCO (OAA issue 9); converted, "
+        "it comes in as deeplab-resnet101",
+        origin=_DEEPLAB_ORIGIN,
+        terms=_DEEPLAB_TERMS,
+    ),
+    PublishedFile(
+        name="MCIS's segmentation .caffemodel",
+        file="a .caffemodel (its name is not known to this project)",
+        purpose="trained segmenter of MCIS (DeepLab-LargeFOV, ResNet-101), the only trained file of its README",
+        origin=f"{_MCIS_ORIGIN}; link in its README",
+        terms=_MCIS_TERMS,
+    ),
+)
+"""Official files that this project cannot read: Caffe's."""

@@ -21,7 +21,7 @@ def _activate(norm: nn.Module, x: Tensor) -> Tensor:
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions, each behind BN-ReLU (R in eps.md, section 3): dilation d1, then d2.
+    """Two 3x3 convolutions, each behind BN-ReLU (halbielee/EPS network/resnet38d.py): dilation d1, then d2.
 
     Where the shape changes the shortcut is a 1x1 convolution of the activated input, else it is the raw input.
     """
@@ -44,7 +44,10 @@ class BasicBlock(nn.Module):
 
 
 class BottleneckBlock(nn.Module):
-    """1x1, dilated 3x3 and 1x1 convolution with channel dropout before the last two (B in eps.md, section 3)."""
+    """1x1, dilated 3x3 and 1x1 convolution with channel dropout before the last two.
+
+    Source: halbielee/EPS network/resnet38d.py.
+    """
 
     def __init__(self, inputs: int, outputs: int, dilation: int, dropout: float) -> None:
         super().__init__()
@@ -68,7 +71,7 @@ class BottleneckBlock(nn.Module):
 
 
 class ResNet38d(Backbone):
-    """ResNet38d without classifier; parameters carry the published names (eps.md, section 10).
+    """ResNet38d without classifier; parameters carry the published names (halbielee/EPS network/resnet38d.py).
 
     Maps: stride 2 (128 channels) and stride 4 (256) as the next stage sees them, behind its first BN-ReLU; stride 8
     (4096), behind `bn7`. An input side n becomes ceil(n / 8).

@@ -9,7 +9,7 @@ from seedbed.nn.features import Backbone
 
 
 class Vgg16(Backbone):
-    """The convolutions of VGG16 with torchvision's names, at stride 8 (mcis.md, section 3).
+    """The convolutions of VGG16 with torchvision's names, at stride 8 (GuoleiSun/MCIS_wsss Classifier/models/vgg.py).
 
     The fourth pooling keeps the size (3x3, stride 1), the fifth is gone, and conv5 has dilation 2. Maps: the last
     convolution, after its ReLU, of strides 1 (conv1), 2, 4 and 8 (conv5). The poolings drop an odd last row or column:

@@ -1,4 +1,4 @@
-"""Online attention accumulation: the class maps of OAA, the baseline of MCIS (mcis.md, section 7).
+"""Online attention accumulation: the class maps of OAA, the baseline of MCIS (Jiang et al., ICCV 2019).
 
 OAA does not take the class maps of a trained network: it adds up, image by image and class by class, what the network
 saw in every epoch of its training. MCIS keeps this code but never runs it, and neither does any method here.
@@ -21,7 +21,8 @@ def accumulate(
 
     `stored`: what it was after the epoch before; `cam`: raw class map float32 [h,w] of the 0-based `epoch` of `epochs`.
     From the second epoch on the map, clipped at 0 and divided by its maximum, is merged by the maximum, unless the
-    sigmoid of its mean is below 0.1. In the last epoch it is stored all the same if nothing was before.
+    sigmoid of its mean is below 0.1. In the last epoch it is stored all the same if nothing was before. A single
+    epoch stores nothing: it is the first.
     """
     missing_at_the_end = stored is None and epoch == epochs - 1
     confident = expit(cam.mean()) >= _GATE

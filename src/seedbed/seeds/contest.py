@@ -1,7 +1,7 @@
-"""The rules of MCIS and OAA: the background and the classes of an image contest every pixel (mcis.md, section 8).
+"""The rules of MCIS and OAA: the background and the classes of an image contest every pixel.
 
 Published code reads class maps from 8-bit files, so ours are brought to 8 bits first. Scores are float32 and so are
-comparisons with them: the masks are those of the published `gen_gt.py`, pixel by pixel.
+comparisons with them: the masks are those of GuoleiSun/MCIS_wsss Classifier/gen_gt.py, pixel by pixel.
 """
 
 from __future__ import annotations
@@ -65,9 +65,8 @@ def quantise(cams: Array) -> Mask:
     """
     if cams.dtype == np.uint8:
         return cams
-    levels = np.rint(255 * cams.astype(np.float32))
-    check_numbers(levels)
-    return levels.astype(np.uint8)
+    check_numbers(cams)
+    return np.rint(255 * cams.astype(np.float32).clip(0, 1)).astype(np.uint8)
 
 
 def _stretch(levels: Mask) -> npt.NDArray[np.float32]:

@@ -82,7 +82,7 @@ THRESHOLD = GateRule(
     _same_threshold,
     first_release=tuple(round(0.01 * percent, 2) for percent in range(15, 35)),
 )
-"""Source: eps.md, section 6, step 5; the sweep of the first release: section 7."""
+"""Source: halbielee/EPS infer.py; the sweep of the first release: its evaluate_npy.py (commit 81c8b35)."""
 
 # No paper fixes these values. Ours: saliency decides where, the class maps decide what.
 SALIENCY_GATE = GateRule(

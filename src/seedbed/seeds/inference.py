@@ -1,4 +1,4 @@
-"""From images to class maps: what every inference is given, and inference over scales (EPS, section 6).
+"""From images to class maps: what every inference is given, and inference over scales (halbielee/EPS infer.py).
 
 Published codes upsample the maps of all classes eight times per image. Here only labelled classes are upsampled, once
 per scale: mirroring and summing commute with the interpolation. Images of one size, and their mirror images, are run
@@ -34,7 +34,7 @@ _NORMALISATION_EPSILON = 1e-5
 class Job:
     """What an inference is given.
 
-    `network`: the trained localiser; `class_maps`: turns its raw maps [N,M,h,w] into non-negative maps [N,C,h,w];
+    `network`: the trained localiser; `class_maps`: turns its raw maps [N,M,h,w] into the maps [N,C,h,w] to be merged;
     `augment`: the localiser's, for its input size; `paths`: id -> file of the images to do; `training`: id -> file of
     all training images, in list order; `labels`: id -> 0/1 vector [C] of all of them; `seed`: of random choices.
     """

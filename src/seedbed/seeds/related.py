@@ -1,8 +1,8 @@
-"""Class maps from what an image shares with related images and with copies of itself (MCIS; mcis.md, section 6).
+"""Class maps from what an image shares with related images and with copies of itself (MCIS).
 
 For every labelled class the image is paired with a few images that show it; further pairs are the image with its mirror
 image and with copies of 0.75 and 2 times its size. What the images of a pair have in common makes five maps per class,
-which are merged and brought to 8 bits as the published code does.
+which are merged and brought to 8 bits as the published code does (GuoleiSun/MCIS_wsss Classifier/scripts/test.py).
 """
 
 from __future__ import annotations
@@ -138,11 +138,13 @@ def _merged(network: PairNetwork, item: Paired, job: Job) -> Tensor:
     count, chosen = len(item.classes), torch.as_tensor(item.classes, device=job.device)
 
     def features(images: Tensor) -> Tensor:
-        return network.features(images.to(job.device, memory_format=torch.channels_last))
+        passes = images.to(job.device, memory_format=torch.channels_last).split(job.params.batch)
+        return torch.cat([network.features(part) for part in passes])
 
     def common(second: Tensor) -> tuple[Tensor, Tensor]:
-        first, other = network.common_maps(own.expand(len(second), -1, -1, -1), second)
-        return first[:, chosen].float(), other[:, chosen].float()
+        maps = network.common_maps(own.expand(len(second), -1, -1, -1), second)
+        first, other = (job.class_maps(one.float())[:, chosen] for one in maps)
+        return first, other
 
     with torch.autocast(job.device.type, dtype=torch.bfloat16, enabled=job.params.precision == "bf16"):
         own, mirrored, related = features(item.same).split([1, 1, len(item.same) - 2])

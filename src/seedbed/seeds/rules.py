@@ -111,7 +111,7 @@ class Rule(ABC):
 def strongest(scores: Array, ids: Array) -> tuple[npt.NDArray[np.float32], Mask]:
     """Return per pixel the highest of `scores` [K,H,W] (float32 [H,W]) and which of the `ids` [K] has it (uint8).
 
-    Ties go to the lower id (eps.md, section 6, step 5). Without any id (K = 0) the score is 0 and the id 0. Raises
+    Ties go to the lower id (halbielee/EPS infer.py). Without any id (K = 0) the score is 0 and the id 0. Raises
     UserError for NaN.
     """
     scores, ids = np.asarray(scores), np.asarray(ids, np.uint8)
@@ -131,6 +131,8 @@ def strongest(scores: Array, ids: Array) -> tuple[npt.NDArray[np.float32], Mask]
 
 
 def check_numbers(values: Array) -> None:
-    """Raise UserError when class maps, or what was computed from them, hold NaN."""
-    if np.isnan(values.max(initial=0)):
-        raise UserError("the class maps hold NaN", "dvc repro -f seeds, after a look at the localiser's loss curve")
+    """Raise UserError when class maps, or what was computed from them, hold NaN or infinity."""
+    if not np.isfinite(values.max(initial=0)):
+        raise UserError(
+            "the class maps hold NaN or infinity", "dvc repro -f seeds, after a look at the localiser's loss curve"
+        )

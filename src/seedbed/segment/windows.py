@@ -1,4 +1,4 @@
-"""Sliding-window multi-scale prediction, as the test code of MCIS does it (mcis.md, section 10 and pitfall 16)."""
+"""Sliding-window multi-scale prediction, as the test code of MCIS does it (docs/methods.md, section Segmenters)."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from seedbed.engine.device import is_main_process
 from seedbed.engine.progress import Meter
 from seedbed.engine.seeding import seed_modules
 from seedbed.files import write_atomic, write_json
@@ -61,6 +62,8 @@ def _take_trained(context: Context, method: Method, params: LocaliserParams, con
     network = method.network(params, context.voc.num_classes, pretrained=False)
     load_trained(context, network, file, f"mend localiser.{method.name}.trained in params.yaml, or set it to null")
     stage, paths = "train-localiser", context.paths
+    if not is_main_process():
+        return
     with context.run(stage, method.name, localiser=params) as run:
         save_weights(paths.model("localiser", method.name), network, config)
         write_json(paths.metrics(stage, method.name), {"steps": 0, "trained": params.trained})

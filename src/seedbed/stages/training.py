@@ -59,7 +59,7 @@ def run_training(context: Context, training: Training) -> None:
             workers=context.params.workers,
             checkpoint=checkpoint,
             fingerprint=context.fingerprint(training.block, training.inputs),
-            log=PriorWatch(training.prior, _patience(training), run.metrics),
+            log=PriorWatch(training.prior, patience(len(training.images), params), run.metrics),
             curves=paths.curves(training.stage, training.method),
             progress=name,
         )
@@ -81,9 +81,12 @@ def run_training(context: Context, training: Training) -> None:
     discard(checkpoint)
 
 
-def _patience(training: Training) -> int:
-    """Return the step from which a loss at the level of the class frequencies is a finding: one epoch, or half."""
-    return max(len(training.images) // training.params.batch, training.params.steps // 2)
+def patience(images: int, params: TrainParams) -> int:
+    """Return the step from which a loss at the level of the class frequencies is a finding.
+
+    Two epochs (of one process) and 1,000 steps; half of the training if that is shorter.
+    """
+    return min(max(2 * images // params.batch, 1000), params.steps // 2)
 
 
 def load_trained(context: Context, network: nn.Module, folder: Path, fix: str) -> None:

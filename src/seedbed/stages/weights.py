@@ -14,10 +14,12 @@ from torch import Tensor, nn
 
 from seedbed.data.classes import COCO_CLASSES, VOC_CLASSES
 from seedbed.errors import UserError
-from seedbed.nn.official import OFFICIAL, OfficialFile, find_official
+from seedbed.nn.official import NOT_READ, OFFICIAL, OfficialFile, PublishedFile, find_official
 from seedbed.nn.weights import (
     CONFIG,
     WEIGHTS,
+    check_format,
+    check_numbers,
     count,
     differences,
     file_hash,
@@ -40,9 +42,10 @@ def import_file(paths: Paths, file: Path, name: str, num_classes: int | None = N
     folder, models/pretrained/<name> if None. Prints what is missing, unexpected, of another shape or dropped. Raises
     UserError, before anything is written, when the file does not fit or the folder holds other weights.
     """
-    official, folder = find_official(name), out or paths.model("pretrained", name)
     if not file.is_file():
         raise UserError(f"weight file {file} does not exist", "mend its path")
+    check_format(file)
+    official, folder = find_official(name), out or paths.model("pretrained", name)
     source = {"as": name, "source": file.name, "source_sha256": file_hash(file)}
     _check_free(folder, source)
     state, dropped = _entries(official, file)
@@ -56,27 +59,29 @@ def import_file(paths: Paths, file: Path, name: str, num_classes: int | None = N
     _say(console, f"{folder}: {len(whole)} tensors" + (f", {classes} classes" if classes else ""))
     if len(whole) > len(state):
         _say(console, f"{len(whole) - len(state)} counters of batches are not in the file, as in old ones: set to 0")
-    _say(console, f"to use it: localiser.METHOD.{'trained' if official.classifier else 'weights'}: {folder}")
+    _say(console, f"to use it: {official.parameter}: {folder}")
 
 
 def show(paths: Paths) -> None:
     """Print what is known of every official file, and which folders in models/pretrained/ hold it."""
     console, imported = Console(), _imported(paths)
     for name, official in OFFICIAL.items():
-        table = Table(title=name, title_justify="left", title_style="bold", show_header=False, expand=True)
-        table.add_column(width=13)
-        table.add_column(ratio=1)
-        rows = {
-            "file": official.file,
-            "for what": official.purpose,
-            "where from": official.origin,
-            "terms": official.terms,
-            "tried here": "yes" if official.tried else "no; parity is shown on generated weights of its form",
-            "imported here": "\n".join(imported.get(name, ["no"])),
-        }
-        for label, text in rows.items():
-            table.add_row(label, Text(text))
-        console.print(table)
+        tried = "yes" if official.tried else "no; the import is tested on generated weights of its form"
+        status = {"tried here": tried, "imported here": "\n".join(imported.get(name, ["no"]))}
+        console.print(_card(name, official, status))
+    for file in NOT_READ:
+        console.print(_card(file.name, file, {"imported here": "not read here: convert first (docs/methods.md)"}))
+
+
+def _card(title: str, file: PublishedFile, status: Mapping[str, str]) -> Table:
+    """Return a table of what is known of `file`, ending with its `status` here."""
+    table = Table(title=title, title_justify="left", title_style="bold", show_header=False, expand=True)
+    table.add_column(width=13)
+    table.add_column(ratio=1)
+    rows = {"file": file.file, "for what": file.purpose, "where from": file.origin, "terms": file.terms, **status}
+    for label, text in rows.items():
+        table.add_row(label, Text(text))
+    return table
 
 
 def _imported(paths: Paths) -> dict[str, list[str]]:
@@ -114,10 +119,20 @@ def _check_free(folder: Path, source: Mapping[str, str]) -> None:
 
 
 def _entries(official: OfficialFile, file: Path) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Return the entries of `file` under the network's names, and those dropped on purpose under the file's."""
+    """Return the entries of `file` under the network's names, and those dropped on purpose under the file's.
+
+    Raises UserError when two entries would get one name.
+    """
     published = read_state(file)
     dropped = {name: value for name, value in published.items() if official.dropped(name)}
-    return official.own_names({name: published[name] for name in published if name not in dropped}), dropped
+    kept = {name: value for name, value in published.items() if name not in dropped}
+    state = official.own_names(kept)
+    if len(state) < len(kept):
+        raise UserError(
+            f"{file} holds one tensor of {official.name} twice, under two of the names that are known for it",
+            "save the file with one of them",
+        )
+    return state, dropped
 
 
 def _class_count(official: OfficialFile, state: Mapping[str, Tensor], asked: int | None, file: Path) -> int:
@@ -146,17 +161,18 @@ def _class_count(official: OfficialFile, state: Mapping[str, Tensor], asked: int
 def _complete(network: nn.Module, state: Mapping[str, Tensor], file: Path) -> dict[str, Tensor]:
     """Return a tensor for every entry of `network`, in its types; counters that the file lacks are 0.
 
-    Raises UserError for values that are no finite numbers.
+    Raises UserError for whole numbers as weights, and for values that are no finite numbers in the network's types.
     """
+    check_numbers(network, state, file)
     whole = {}
     for name, own in network.state_dict().items():
         if name not in state and is_counter(name):
             whole[name] = torch.zeros(own.shape, dtype=own.dtype)
             continue
-        if not state[name].isfinite().all():
-            raise UserError(f"{name} of {file} holds values that are no finite numbers", "get the file anew")
         # A copy each: entries of a torch file may share memory, which safetensors refuses.
         whole[name] = state[name].to(own.dtype).clone(memory_format=torch.contiguous_format)
+        if not (state[name].isfinite() & whole[name].isfinite()).all():  # a float64 may exceed what a float32 holds
+            raise UserError(f"{name} of {file} holds values that are no finite numbers", "get the file anew")
     return whole
 
 

@@ -80,7 +80,7 @@ import numpy as np
 import numpy.typing as npt
 import yaml
 
-from seedbed.errors import UserError
+from seedbed.errors import UserError, named
 from seedbed.evaluate.scores import PRIMARY
 from seedbed.files import write_json, write_text
 from seedbed.params import CrfParams, StudyParams
@@ -251,7 +251,8 @@ def _crf_items(inputs: StudyInputs, ids: Sequence[str], rule: str, values: Mappi
     items = []
     for name in ids:
         cams, classes = inputs.cams(name)
-        labels = entry.apply(cams, classes, inputs.saliency(name) if entry.needs_saliency else None, values)
+        with named(name):
+            labels = entry.apply(cams, classes, inputs.saliency(name) if entry.needs_saliency else None, values)
         candidates = [0, *(int(index) + 1 for index in classes)]
         items.append(CrfItem(name, inputs.image(name), labels, inputs.mask(name), candidates))
     return items
