@@ -9,7 +9,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "seedbed"
 ROWS = (
-    {"errors", "files", "params", "paths"},
+    {"errors", "files", "params", "paths", "validation"},
     {"data", "nn", "engine", "evaluate", "crf", "tracking"},
     {"saliency", "methods", "seeds", "segment"},
     {"study", "report"},
@@ -18,7 +18,7 @@ ROWS = (
 )
 BELOW_STUDY = {"seeds", "crf", "evaluate", "tracking"}
 BELOW_REPORT = {"evaluate", "tracking"}
-INSIDE_THE_FIRST_ROW = {"files": {"errors"}, "params": {"errors"}}
+INSIDE_THE_FIRST_ROW = {"files": {"errors"}, "params": {"errors", "validation"}}
 MODULES = sorted(SOURCE.rglob("*.py"))
 
 

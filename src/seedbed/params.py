@@ -8,15 +8,15 @@ exists is known to the registries above this module; they are asked when a stage
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from seedbed.errors import UserError
+from seedbed.validation import describe_findings
 
 Scalar = bool | int | float | str | None
 Device = Literal["auto", "cpu", "cuda"]
@@ -257,21 +257,37 @@ class StudyParams(Block):
     """The study of thresholds and CRF parameters."""
 
     rules: list[str] = Field(
-        default_factory=lambda: ["threshold", "saliency-gate"], min_length=1, description="rules swept for every method"
+        default_factory=lambda: ["threshold", "saliency-gate"],
+        min_length=1,
+        description="fusion rules studied for every method: swept exactly where a rule can be, else tried by Optuna",
     )
-    tune_images: Annotated[int, Field(ge=0)] = Field(
+    tune_images: Literal["all"] | Annotated[int, Field(ge=0)] = Field(
         50,
-        description="labelled training images that choose thresholds; the others report. 0 = published, no mask read",
+        description="labelled training images that choose thresholds; the others report. 0 = published, no mask read; "
+        "all = an oracle: chosen and scored on the same images",
     )
     cam_steps: Annotated[int, Field(ge=2, le=200)] = Field(
-        60, description="CAM thresholds in the exact sweep, evenly in [0, 1)"
+        60, description="values of a parameter on class scores in the exact sweep"
     )
     saliency_steps: Annotated[int, Field(ge=2, le=64)] = Field(
-        16, description="saliency thresholds in the sweep, evenly in [0, 1)"
+        16, description="values of a parameter on saliency in the exact sweep"
     )
-    trials: Annotated[int, Field(ge=1)] = Field(60, description="Optuna trials of the fusion study")
+    sampler: Literal["tpe", "gp", "cmaes", "random", "grid"] = Field("tpe", description="Optuna's sampler")
+    trials: Count = Field(60, description="Optuna trials of the fusion study")
     crf_trials: Annotated[int, Field(ge=0)] = Field(12, description="Optuna trials of the CRF study; 0 = none")
-    crf_images: Count = Field(24, description="images of the tune split that CRF trials are scored on")
+    crf_images: Count = Field(
+        24, description="images of the tune split that CRF trials are scored on; the winner is scored on all of it"
+    )
+    pruner: Literal["wilcoxon", "halving", "none"] = Field(
+        "wilcoxon", description="what ends a CRF trial early: a paired test by image, or successive halving"
+    )
+    curve_images: list[Count] = Field(
+        default_factory=lambda: [5, 20, 100],
+        description="numbers of labelled images of the curve that shows what more of them would choose",
+    )
+    curve_seeds: Annotated[int, Field(ge=0)] = Field(
+        10, description="draws of the labelled images at each point of the curve; 0 = no curve"
+    )
 
 
 class SegmenterParams(Block):
@@ -320,7 +336,11 @@ class Params(Block):
     seed: Annotated[int, Field(ge=0)] = Field(0, description="seed of every random choice")
     device: Device = Field("auto", description="auto = CUDA where there is one, else the CPU")
     workers: Annotated[int, Field(ge=0)] = Field(0, description="data loader processes; results do not depend on it")
-    jobs: Annotated[int, Field(ge=0)] = Field(0, description="processes for CRF and checks; 0 = one per core")
+    jobs: Annotated[int, Field(ge=0)] = Field(0, description="workers for CRF and checks; 0 = one per core")
+    crf_backend: Literal["auto", "pydensecrf", "torch"] = Field(
+        "auto",
+        description="what computes the dense CRF, with equal results; auto = torch, which is faster on every device",
+    )
     methods: list[str] = Field(default_factory=lambda: ["cam", "eps"], min_length=1, description="methods to compare")
     data: DataParams = DataParams()
     saliency: SaliencyParams = SaliencyParams()
@@ -363,37 +383,3 @@ def check_params(raw: Any, where: str = "params.yaml") -> Params:
         raise UserError(
             f"{where}: " + "; ".join(findings), f"edit {where} (docs/parameters.md lists every name)"
         ) from None
-
-
-def describe_findings(error: ValidationError, model: type[BaseModel]) -> list[str]:
-    """Return one sentence per finding of pydantic, unknown names with the nearest valid one."""
-    sentences = []
-    for finding in error.errors():
-        location = tuple(
-            part for part in finding["loc"] if not (isinstance(part, str) and part.startswith(("list[", "literal[")))
-        )
-        name = ".".join(str(part) for part in location)
-        if finding["type"] == "extra_forbidden":
-            known = _field_names(model, location[:-1])
-            near = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
-            sentences.append(
-                f"unknown parameter '{name}'"
-                + (f"; did you mean '{near[0]}'?" if near else f" (known: {', '.join(known)})")
-            )
-        else:
-            message = finding["msg"].removeprefix("Value error, ")
-            given = f" (given: {finding['input']!r})" if isinstance(finding["input"], int | float | str) else ""
-            sentences.append(f"{name}: {message}{given}" if name else message)
-    return sentences
-
-
-def _field_names(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
-    """Return the parameter names of the block at `location` below `model`."""
-    for part in location:
-        field = model.model_fields.get(str(part))
-        if field is None:  # a method's name inside a dict of blocks
-            continue
-        for candidate in (field.annotation, *get_args(field.annotation)):
-            if isinstance(candidate, type) and issubclass(candidate, BaseModel):
-                model = candidate
-    return sorted(model.model_fields)

@@ -18,7 +18,8 @@ from seedbed.errors import UserError
 from seedbed.nn.backbones import build_backbone
 from seedbed.nn.features import Backbone
 from seedbed.nn.freeze import freeze_batchnorm, freeze_untrained
-from seedbed.params import AugmentParams, Block, LocaliserParams, TrainParams, describe_findings
+from seedbed.params import AugmentParams, Block, LocaliserParams, TrainParams
+from seedbed.validation import describe_findings
 
 Batch = dict[str, Tensor]
 Losses = dict[str, Tensor]

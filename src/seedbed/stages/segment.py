@@ -74,11 +74,13 @@ def evaluate(context: Context, name: str) -> None:
 
 def predictions(context: Context, network: nn.Module, ids: list[str]) -> Iterator[tuple[str, np.ndarray]]:
     """Yield (id, mask uint8 [H,W]) of every image, refined by dense CRF where the parameters say so."""
-    params, voc = context.params, context.voc
-    predictor = Predictor(network, params.evaluate, context.device)
+    params, voc, device = context.params, context.voc, context.device
+    predictor = Predictor(network, params.evaluate, device)
     paths = {image_id: voc.image_path(image_id) for image_id in ids}
     if params.evaluate.crf:
         scores = ((name, np.asarray(voc.image(name)), probabilities) for name, probabilities in predictor.scores(paths))
-        yield from keep_names(scores, lambda items: label_many(items, params.crf, params.jobs))
+        yield from keep_names(
+            scores, lambda items: label_many(items, params.crf, params.jobs, params.crf_backend, device)
+        )
     else:
         yield from predictor.masks(paths)
