@@ -81,6 +81,23 @@ class Paths:
         """Folder of the study of `method`: study.json, best.yaml, trials.csv, table.npz, split.json."""
         return self.root / "reports" / "study" / method
 
+    @property
+    def studies(self) -> Path:
+        """Folder of Optuna's journals and of searches beside the pipeline; running state, not versioned."""
+        return self.root / "studies"
+
     def journal(self, method: str) -> Path:
-        """Optuna journal of the studies of `method`; running state, not versioned."""
-        return self.root / "studies" / f"{method}.journal"
+        """Optuna journal of the stage of the pipeline that studies `method`."""
+        return self.studies / f"{method}.journal"
+
+    def searches_journal(self, method: str) -> Path:
+        """Optuna journal of the searches beside the pipeline for `method`."""
+        return self.studies / f"{method}-searches.journal"
+
+    def study_plots(self, method: str) -> Path:
+        """Folder of the plots of the pipeline's study of `method`."""
+        return self.studies / method / "plots"
+
+    def search(self, method: str, kind: str, rule: str) -> Path:
+        """Folder of what a search of a `kind` beside the pipeline found for `method` and `rule`."""
+        return self.studies / method / f"{kind}-{rule}"

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from seedbed.errors import UserError
 from seedbed.evaluate import bootstrap
 from seedbed.evaluate.bootstrap import interval, paired
-from seedbed.evaluate.scores import VARIANTS, scores
+from seedbed.evaluate.confusion import Confusions
+from seedbed.evaluate.scores import VARIANTS, areas, scores
 
 SEEDS = st.integers(0, 1000)
 
@@ -55,6 +56,22 @@ def test_equals_a_slow_bootstrap_that_adds_up_the_drawn_images(variant):
     assert difference[1:] == pytest.approx(expected)
     whole = [scores(method.sum(0), kind.ignore, kind.absent).miou for method in (first, second)]
     assert difference.difference == pytest.approx(whole[0] - whole[1])
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_matrices_may_be_given_by_their_cells_or_areas(variant):
+    first, second = random_images(1, skill=0.7), random_images(1, skill=0.5)
+    sparse = [Confusions.of(method, 4) for method in (first, second)]
+    dense = interval(first, 100, 5, variant)
+    assert interval(sparse[0], 100, 5, variant) == dense
+    assert bootstrap.interval_of(areas(first, VARIANTS[variant].ignore), 100, 5, variant) == dense
+    assert paired(*sparse, 100, 5, variant) == paired(first, second, 100, 5, variant)
+
+
+def test_draws_are_the_same_however_many_come_at_once():
+    whole = np.concatenate(list(bootstrap.draws(9, 20, 4)))
+    assert np.array_equal(np.concatenate(list(bootstrap.draws(9, 20, 4, at_once=3))), whole)
+    assert (whole.sum(axis=1) == 9).all()
 
 
 def test_the_same_seed_gives_the_same_interval_and_another_seed_another():

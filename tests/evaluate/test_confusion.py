@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from seedbed.errors import UserError
-from seedbed.evaluate.confusion import confusion, load_confusions, save_confusions
+from seedbed.evaluate.confusion import Confusions, confusion, load_confusions, load_sparse, save_confusions
+from seedbed.evaluate.scores import areas
 
 NUM_IDS = 4
 ids_and_ignore = st.sampled_from([*range(NUM_IDS), 255])
@@ -85,6 +86,34 @@ def test_the_store_returns_what_it_was_given(tmp_path_factory, per_image):
     np.testing.assert_array_equal(loaded, per_image)
 
 
+MATRICES = hnp.arrays(
+    np.int64, st.tuples(st.integers(0, 4), st.just(3), st.just(4)), elements=st.sampled_from([0, 0, 1, 2, 2**40])
+)
+
+
+@given(MATRICES)
+def test_non_zero_cells_tell_what_the_matrices_do(per_image):
+    sparse = Confusions.of(per_image, 3)
+    assert len(sparse) == len(per_image)
+    np.testing.assert_array_equal(sparse.dense(), per_image)
+    np.testing.assert_array_equal(sparse.total(), per_image.sum(axis=0))
+    for ignore in ("error", "drop"):
+        for part, expected in zip(sparse.areas(ignore), areas(per_image, ignore), strict=True):
+            np.testing.assert_array_equal(part, expected)
+
+
+@given(MATRICES)
+def test_non_zero_cells_are_stored_as_the_matrices_are(tmp_path_factory, per_image):
+    folder = tmp_path_factory.mktemp("store")
+    ids = [f"2007_{number}" for number in range(len(per_image))]
+    save_confusions(folder / "dense.npz", ids, per_image)
+    save_confusions(folder / "sparse.npz", ids, Confusions.of(per_image, 3))
+    assert (folder / "dense.npz").read_bytes() == (folder / "sparse.npz").read_bytes()
+    loaded_ids, loaded = load_sparse(folder / "sparse.npz")
+    assert loaded_ids == ids
+    np.testing.assert_array_equal(loaded.dense(), per_image)
+
+
 def test_the_store_is_small_and_the_same_bytes_each_time(tmp_path):
     per_image = np.zeros((500, 21, 22), np.int64)
     per_image[:, [0, 0, 7, 7], [0, 7, 0, 7]] = np.random.default_rng(0).integers(1, 9999, (500, 4))
@@ -112,6 +141,9 @@ def test_a_damaged_store_is_refused(tmp_path):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(UserError, match="no file of confusion matrices"):
             load_confusions(tmp_path / name)
+    np.savez(tmp_path / "outside.npz", ids=["a"], num_ids=2, cells=np.array([[0], [0], [3]]), counts=[1])
+    with pytest.raises(UserError, match="a cell lies outside"):
+        load_sparse(tmp_path / "outside.npz")
     np.savez(tmp_path / "other.npz", ids=np.array(["a"]))
     with pytest.raises(UserError, match="no file of confusion matrices"):
         load_confusions(tmp_path / "other.npz")

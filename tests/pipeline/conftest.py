@@ -9,7 +9,7 @@ import pytest
 import torch
 from pipeline import tiny
 
-from seedbed.stages import compare, data, localise, pseudo, saliency, segment
+from seedbed.stages import compare, data, localise, pseudo, saliency, segment, study
 from seedbed.stages.context import Context
 
 
@@ -36,7 +36,7 @@ def finished(fresh: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     saliency.evaluate(context)
     saliency.predict(context)
     for method in context.params.methods:
-        for stage in (localise.train, localise.seeds, pseudo.study, pseudo.pseudo, segment.train, segment.evaluate):
+        for stage in (localise.train, localise.seeds, study.study, pseudo.pseudo, segment.train, segment.evaluate):
             stage(context, method)
     compare.compare(context)
     return root

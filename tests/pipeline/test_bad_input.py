@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 from pipeline import tiny
+from safetensors.numpy import load_file, save_file
 
 from seedbed.cli import main
+from seedbed.seeds.store import MapStore
 
 Command = Callable[..., str]
 VOC = Path("data/VOCdevkit/VOC2012")
@@ -64,9 +66,9 @@ def test_image_missing(project: Path, fails: Command) -> None:
 
 
 def test_mask_missing(done: Path, fails: Command) -> None:
-    (done / VOC / "SegmentationClassAug" / f"{FIRST}.png").unlink()
-    assert FIRST in fails(done, "study", "-m", "cam")
-    assert FIRST in fails(done, "data", "check")
+    (done / VOC / "SegmentationClassAug" / "val_0000.png").unlink()
+    assert "val_0000" in fails(done, "evaluate-segmenter", "-m", "cam")
+    assert "val_0000" in fails(done, "data", "check")
 
 
 def test_mask_of_another_size(done: Path, fails: Command) -> None:
@@ -190,6 +192,61 @@ def test_stages_out_of_order(done: Path, fails: Command, words: tuple[str, ...],
     shutil.rmtree(path) if path.is_dir() else path.unlink()
     said = fails(done, *words)
     assert mend in said or "dvc repro" in said
+
+
+def test_options_of_a_search_without_its_kind(done: Path, fails: Command) -> None:
+    said = fails(done, "study", "-m", "eps", "--trials", "3", "--timed")
+    assert "--trials, --timed" in said
+    assert "--kind" in said
+    assert "--method" in fails(done, "study")
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (("--rule", "thresold"), "threshold"),
+        (("--kind", "joint", "--rule", "argmax"), "no parameters"),
+        (("--sampler", "tree"), "sampler"),
+        (("--pruner", "median"), "pruner"),
+        (("--timed",), "seconds"),
+        (("--images", "12"), "tune_images"),
+        (("--storage", "postgresql+pg8000://me:secret@127.0.0.1:9/none"), "127.0.0.1:9"),
+        (("--storage", "oracle://"), "oracle"),
+        (("--storage", "params.yaml"), "params.yaml"),
+    ],
+)
+def test_a_search_that_cannot_be(done: Path, fails: Command, words: tuple[str, ...], named: str) -> None:
+    kind = () if "--kind" in words else ("--kind", "fusion")
+    said = fails(done, "study", "-m", "eps", *kind, *words)
+    assert named in said
+    assert "secret" not in said
+
+
+def test_a_study_on_evaluation_images(done: Path, fails: Command) -> None:
+    """The list of the training images holds one that segmenters are evaluated on, and its maps are there."""
+    change(done, "data.val", "train_aug")
+    for words in ((), ("--kind", "fusion")):
+        said = fails(done, "study", "-m", "cam", *words)
+        assert "evaluation list" in said
+        assert FIRST in said or "train_00" in said
+
+
+def test_nan_in_the_maps(done: Path, fails: Command) -> None:
+    store = MapStore(done / "maps" / "seeds" / "cam")
+    name = next(iter(store))
+    for shard in (done / "maps" / "seeds" / "cam").glob("*.safetensors"):
+        arrays = load_file(shard)
+        if name in arrays:
+            save_file(arrays | {name: np.full_like(arrays[name], np.nan)}, shard)
+    for words in (("study", "-m", "cam"), ("study", "-m", "cam", "--kind", "fusion", "--images", "11")):
+        said = fails(done, *words)
+        assert "NaN" in said
+        assert name in said
+
+
+def test_no_study_to_show(project: Path, fails: Command) -> None:
+    assert "seedbed study" in fails(project, "study", "show")
+    assert "none.db" in fails(project, "study", "show", "--storage", "sqlite:///none.db")
 
 
 def test_missing_saliency_map(done: Path, fails: Command) -> None:

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFilter
+from report import made_study
 
 from seedbed.errors import UserError
 from seedbed.evaluate.bootstrap import interval
@@ -28,19 +28,11 @@ CLASSES = ("kite", "boat", "lantern", "cactus", "tram")
 SIZE = (96, 72)
 IMAGES = {"train": [f"train_{i:03d}" for i in range(24)], "val": [f"val_{i:03d}" for i in range(16)]}
 ERROR = {"cam": 7.0, "eps": 2.5}  # how far a method's outline is from the true one, pixels
-GRID = {"cam": [i / 12 for i in range(12)], "saliency": [i / 6 for i in range(6)]}
-RULES = {
-    "threshold": {"threshold": 0.2},
-    "saliency-gate": {"cam_low": 0.0, "cam_high": 0.0, "saliency_low": 0.5, "saliency_high": 0.5},
-    "mcis": {"foreground": 0.3, "conflict": 0.99, "peak": 0.95, "salient": 32.0},
-}
 LOSSES = {
     "cam": ("total",),
     "eps": ("total", "classification", "saliency"),
     "mcis": ("total", "single", "common", "difference1", "difference2", "self_single", "self_common"),
 }
-
-CRF = {"iterations": 5, "bilateral_xy": 19.761}
 
 
 @dataclass
@@ -62,7 +54,7 @@ class Workspace:
             "methods": list(self.methods),
             "data": {"name": "tiny", "classes": list(CLASSES)},
             "evaluate": {"bootstrap": 100},
-            "study": {"rules": list(RULES)},
+            "study": {"rules": list(made_study.RULES)},
         }
         return check_params(raw | {"localiser": block, "fusion": block})
 
@@ -86,21 +78,13 @@ class Workspace:
             write_json(path, measured | nothing | nested | {"images": 0, "choose": "published"})
             empty = np.zeros((0, len(CLASSES) + 1, len(CLASSES) + 2), np.int64)
             save_confusions(self.paths.confusion("pseudo", method), [], empty)
-            self.drop_study(method)
-        return self
+        return self.change_studies(made_study.without_masks)
 
-    def drop_study(self, method: str) -> None:
-        """Leave what a study without tuning images writes."""
-        path = self.paths.study(method) / "study.json"
-        study = read_json(path)
-        study["crf"] = None
-        study["protocol"]["images"] = {"tune": 0, "report": 24, "all": 24}
-        for rule in study["rules"].values():
-            unmeasured = {"values": rule["points"]["published"]["values"], "miou": None, "interval": None}
-            points = {"published": unmeasured, "chosen": unmeasured}
-            rule |= {"surface": None, "regret": None, "trials": 0, "points": points}
-            rule.pop("first_release", None)
-        write_json(path, study)
+    def change_studies(self, change: Callable[[Path], None]) -> Workspace:
+        """Apply one of made_study's changes to the study.json of every method."""
+        for method in self.methods:
+            change(self.paths.study(method) / "study.json")
+        return self
 
     def build(self) -> Workspace:
         for method in self.methods:
@@ -160,36 +144,9 @@ class Workspace:
         write_json(self.paths.metrics(stage, method), measured)
 
     def _study(self, method: str) -> None:
-        folder = self.paths.study(method)
-        protocol = {
-            "statement": "8 training images with masks choose the thresholds; the other 24 report.",
-            "variant": PRIMARY,
-            "seed": 0,
-            "images": {"tune": 8, "report": 24, "all": 32},
-            "missing_classes": [],
-        }
-        write_json(folder / "split.json", {"tune": [f"tune_{i}" for i in range(8)], "report": IMAGES["train"]})
-        rules = {rule: self._rule(method, rule, published) for rule, published in RULES.items()}
-        write_json(folder / "study.json", {"protocol": protocol, "grid": GRID, "rules": rules, "crf": _crf_study()})
-
-    def _rule(self, method: str, rule: str, published: dict[str, float]) -> dict[str, Any]:
-        settings = {"published": published, "chosen": dict.fromkeys(published, 0.3)}
-        if rule != "mcis":
-            settings |= {"grid": settings["chosen"], "oracle": dict.fromkeys(published, 0.25)}
-        if rule == "saliency-gate":
-            settings["chosen"] = {"cam_low": 0.2, "cam_high": 0.35, "saliency_low": 0.3, "saliency_high": 0.5}
-        score = 0.75 - ERROR.get(method, 4.0) / 20
         per_image = np.stack([confusion(mask(name), guess(method, name), len(CLASSES) + 1) for name in IMAGES["train"]])
-        found = {}
-        for point, values in settings.items():
-            save_confusions(self.paths.study(method) / f"confusion-{rule}-{point}.npz", IMAGES["train"], per_image)
-            found[point] = {
-                "values": values,
-                "miou": dict.fromkeys(("tune", "report", "all"), score),
-                "interval": [score - 0.03, score + 0.03],
-            }
-        entry = {"summary": f"the rule {rule} in one line", "parameters": {}, "points": found, "trials": 20}
-        return entry | (_sweep(rule, score) if rule != "mcis" else {"regret": None, "surface": None})
+        score = 0.75 - ERROR.get(method, 4.0) / 20
+        made_study.write_study(self.paths.study(method), score, IMAGES["train"], per_image)
 
     def _curve(self, stage: str, method: str | None, losses: tuple[str, ...]) -> None:
         path = self.paths.curves(stage, method)
@@ -225,42 +182,6 @@ class Workspace:
             data="d" * 32 + ".dir",
             mlflow=run,
         ).write(self.paths.record(stage, method))
-
-
-def _sweep(rule: str, score: float) -> dict[str, Any]:
-    """What a study says of a rule that it swept."""
-    cam = np.exp(-((np.array(GRID["cam"]) - 0.3) ** 2) / 0.08)
-    grey = np.exp(-((np.array(GRID["saliency"]) - 0.45) ** 2) / 0.2)
-    names = ["threshold"] if rule == "threshold" else ["cam", "saliency"]
-    surface = (score * cam if rule == "threshold" else score * cam[:, None] * grey).tolist()
-    found = {
-        "regret": 0.001,
-        "surface": {
-            "axes": [{"parameter": name, "values": GRID.get(name, GRID["cam"])} for name in names],
-            "miou": dict.fromkeys(("tune", "report", "all"), surface),
-        },
-    }
-    if rule == "threshold":
-        thresholds = [0.15, 0.16, 0.17]
-        reached = {
-            split: [score / 2, score / 2 + 0.01, score / 2 - place] for place, split in enumerate(("all", "tune"))
-        }
-        found["first_release"] = {"thresholds": thresholds, "miou": reached, "variant": "drop-zero"}
-    return found
-
-
-def _crf_study() -> dict[str, Any]:
-    best = {"params": CRF, "miou": 0.62}
-    return {
-        "rule": "threshold",
-        "values": {"threshold": 0.3},
-        "images": 4,
-        "without": 0.55,
-        "published": {"params": {"iterations": 10}, "miou": 0.6},
-        "chosen": best,
-        "trials": 9,
-        "pruned": 3,
-    }
 
 
 def mask(name: str) -> np.ndarray:

@@ -33,7 +33,7 @@ def test_every_number_carries_its_split_and_its_image_count(workspace):
 
 def test_same_rule_compares_at_the_same_point(workspace):
     table = compare(read_results(workspace.paths, workspace.params), workspace.params)["same_rule"]
-    assert list(table) == ["threshold", "saliency-gate", "mcis"]
+    assert list(table) == ["threshold", "alpha", "saliency-gate", "mcis", "argmax"]
     assert set(table["mcis"]["eps"]) == {"published", "chosen"}
     assert table["mcis"]["eps"]["published"]["against_cam"]["difference"] > 0
     assert set(table["threshold"]["eps"]) == {"published", "chosen", "grid", "oracle"}
@@ -65,6 +65,7 @@ def test_without_masks_there_is_no_difference_and_no_table_of_classes(workspace,
 
 def test_plots_hold_the_threshold_curve_and_the_classes(workspace, tmp_path):
     write_plots(tmp_path / "plots", read_results(workspace.paths, workspace.params))
+    assert sum("," in line for line in (tmp_path / "plots" / "alpha" / "cam.csv").read_text().splitlines()) == 14
     with (tmp_path / "plots" / "threshold" / "eps.csv").open() as stream:
         curve = [(float(row["threshold"]), float(row["miou"])) for row in csv.DictReader(stream)]
     assert len(curve) == 12

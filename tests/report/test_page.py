@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from report import made_study
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
@@ -53,6 +54,12 @@ def test_the_page_in_a_browser(workspace, browser):
         "return performance.getEntriesByType('resource').map(one => one.name).filter(name => !name.startsWith('data:'))"
     )
     assert browser.execute_script(requests) == []
+    browser.execute_script("document.querySelectorAll('details').forEach(one => one.open = true)")
+    assert browser.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
+    phone = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
+    assert browser.execute_script("return document.documentElement.scrollWidth") == 390
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     browser.find_element(By.CSS_SELECTOR, "#methods th:nth-child(2) button").click()
     assert browser.find_element(By.CSS_SELECTOR, "#methods tbody th").text == "EPS"
     assert browser.get_log("browser") == []
@@ -84,12 +91,12 @@ def test_equal_inputs_give_equal_bytes(workspace):
 
 
 def test_without_tuning_images_there_are_no_curves_and_the_page_says_so(workspace):
-    for method in workspace.methods:
-        workspace.drop_study(method)
-    html = write(workspace)
+    html = write(workspace.change_studies(made_study.without_masks))
     assert "Nothing was swept" in html
-    assert "Not measured: no masks of training images were read" in html
-    assert "Dense CRF</h3>" not in html
+    assert "How far the choice is from the best" not in html
+    for name in ("same-rule", "labelled", "crf"):
+        assert "Not measured: no masks of training images were read" in section(html, name)
+        assert "<table" not in section(html, name)
 
 
 @pytest.mark.parametrize("methods", [("cam",), ("cam", "eps")])
@@ -164,11 +171,15 @@ def section(html, name):
 def test_rules_without_a_sweep_stand_beside_the_others(make_workspace):
     html = write(make_workspace(("cam", "eps", "mcis")))
     rules = re.findall(r'<th colspan="4" scope="rowgroup">(\S+) ', section(html, "same-rule"))
-    assert rules == ["threshold", "saliency-gate", "mcis"]
+    assert rules == ["threshold", "alpha", "saliency-gate", "mcis", "argmax"]
     assert section(html, "same-rule").count("this rule is not swept") == 3
+    assert section(html, "same-rule").count("nothing to choose") == 3
     assert "conflict 0.99, foreground 0.3, peak 0.95, salient 32" in section(html, "same-rule")
     assert "below the exact optimum. The values of mcis are searched by Optuna alone" in section(html, "notes")
-    assert re.findall(r"<h3>(.*?)</h3>", section(html, "thresholds")) == ["threshold", "saliency-gate", "Dense CRF"]
+    assert re.findall(r"<h3.*?>(.*?)</h3>", section(html, "thresholds")) == [
+        *made_study.SWEPT,
+        "How far the choice is from the best",
+    ]
 
 
 def test_without_a_swept_rule_the_page_says_so(workspace):
@@ -190,6 +201,123 @@ def test_the_sweep_of_the_first_release_is_no_result(workspace):
     row = r"EPS</th><td>32\.[23]</td><td>0\.16</td>"
     assert re.search(row, thresholds)
     assert not re.search(row, html.replace(thresholds, ""))
+
+
+def text(html):
+    return " ".join(re.sub(r"<[^>]*>", " ", html).split())
+
+
+def rows(html, label):
+    """The cells of every row of a method, as text."""
+    found = re.findall(rf'<tr[^>]*>\s*<th scope="row">(?:<[^>]*>)*{label}.*?</tr>', html, re.S)
+    return [
+        [" ".join(re.sub(r"<[^>]*>", " ", cell).split()) for cell in re.findall(r"<td.*?</td>", row, re.S)]
+        for row in found
+    ]
+
+
+def test_regret_gap_and_interval_of_the_optimum_stand_together(workspace):
+    html = section(write(workspace), "thresholds")
+    table = re.search(r'<table class="stack choice">.*?</table>', html, re.S).group()
+    heads = [text(head) for head in re.findall(r'<th scope="col">(.*?)</th>', table)]
+    assert heads[4:] == ["Regret tuning images", "Oracle all images", "Oracle gap all images"]
+    threshold, alpha, gate = rows(table, "EPS")
+    interval = "threshold 0.24 to 0.39 mIoU 58.5 to 67.5 200 samples"
+    assert threshold == ["62.5 threshold 0.3", "62.6 threshold 0.3", interval, "0.1", "63.7 threshold 0.24", "1.2"]
+    assert (alpha[3], gate[3]) == ("0.0", "&lt; 0.1")
+    assert gate[2].startswith("cam low 0.16 to 0.26 cam high 0.28 to 0.455 saliency low 0.24")
+    assert "<strong" not in table
+
+
+def test_the_best_of_each_class_is_an_oracle(workspace):
+    html = section(write(workspace), "thresholds")
+    assert html.count("<summary>Best setting of each class (oracle)</summary>") == 3
+    table = re.search(r'aria-label="Best setting of each class, threshold".*?</table>', html, re.S).group()
+    assert "EPS (oracle)" in table
+    assert '<td>lantern</td><td>40.0<span class="setting-of">threshold 0.3</span></td><td>62.5' in table
+    assert table.count("not in the truth") == 2
+
+
+def test_measures_of_the_sweep_are_folded_up(workspace):
+    html = section(write(workspace), "thresholds")
+    assert html.count("<summary>Precision, recall and coverage</summary>") == 3
+    assert html.count("<summary>Ignore band</summary>") == 1
+    assert html.count("Coverage is 100.0 % at every setting of every method.") == 3
+    assert "<details open" not in html
+
+
+def test_the_curve_over_labelled_images_says_what_each_point_is(workspace):
+    html = section(write(workspace), "labelled")
+    heads = re.findall(r"<th scope=\"col\">(.*?)</th>", html)
+    assert heads == ["Method and rule", "0 (published)", "2 labelled", "5 labelled", "12 labelled", "all (oracle)"]
+    (eps,) = rows(html, "EPS, threshold")
+    assert (eps[0], eps[-1]) == ("58.5 [55.5, 60.0]", "63.7 [60.7, 65.2]")
+    assert "5 draws of n images choose, and each choice is scored on all other images" in html
+    assert "scored on all 32 images" in html
+
+
+def test_the_curve_of_a_rule_that_is_not_swept_is_of_settings_drawn_at_random(workspace):
+    assert "drawn at random" not in section(write(workspace), "labelled")
+    path = workspace.paths.metrics("pseudo", "eps")
+    write_json(path, read_json(path) | {"rule": "mcis", "values": made_study.RULES["mcis"]})
+    html = section(write(workspace), "labelled")
+    assert "of mcis, which no sweep covers, it is the best of the published setting and others drawn at random" in html
+    assert len(rows(html, "EPS, mcis")) == 1
+
+
+def test_a_method_without_a_curve_is_not_in_the_chart(workspace):
+    path = workspace.paths.study("cam") / "study.json"
+    study = read_json(path)
+    study["rules"]["threshold"]["curve"] = None
+    write_json(path, study)
+    html = section(write(workspace), "labelled")
+    assert rows(html, "CAM") == []
+    assert len(rows(html, "EPS")) == 1
+
+
+def test_the_crf_adds_a_paired_gain_on_the_report_images(workspace):
+    html = section(write(workspace), "crf")
+    (eps,) = rows(html, "EPS")
+    assert eps[0] == "62.5 [59.5, 65.5] threshold 0.3"
+    assert eps[1].startswith("62.1 [59.1, 65.1] adds \N{MINUS SIGN}0.4 [\N{MINUS SIGN}1.0, +0.2] includes 0")
+    assert eps[2] == "65.6 [62.6, 68.6] adds +3.1 [+2.0, +4.0] bilateral xy 19.8, iterations 5"
+    assert eps[3].startswith("9 trials, and 3 stopped early each on 4 tuning images: 64.5 as published, 67.5 tuned")
+    assert "on the 24 images that chose nothing" in html
+
+
+def test_a_study_of_the_first_release_makes_a_page(workspace):
+    html = write(workspace.change_studies(made_study.of_the_first_release))
+    assert "the study drew no sets of labelled images" in section(html, "labelled")
+    assert "the study tried no CRF settings" in section(html, "crf")
+    assert "<details" not in html
+    threshold = rows(re.search(r'<table class="stack choice">.*?</table>', html, re.S).group(), "EPS")[0]
+    assert (threshold[2], threshold[3], threshold[5]) == ("&ndash;", "0.1", "\N{EN DASH}")
+
+
+def test_when_all_images_choose_every_choice_is_called_an_oracle(workspace):
+    html = write(workspace.change_studies(made_study.tuned_on_all))
+    table = re.search(r'<table class="stack" id="methods".*?</table>', html, re.S).group()
+    assert table.count("oracle: scored on the images that chose") == 2
+    assert table.count('<span class="score oracle">') == 2
+    assert len(re.findall(r"<strong", table)) == 1  # the difference on validation images, which chose nothing
+    lede = re.search(r'<p class="lede">.*?</p>', html, re.S).group()
+    assert "mIoU as an oracle, chosen and scored on 24 training images" in lede
+    assert lede.count("<strong") == 1
+    assert "Chosen on 32 images, all there are (oracle)" in html
+    assert "CRF tuned (oracle)" in section(html, "crf")
+    assert "<strong" not in section(html, "crf")
+    assert "chose nothing" not in html
+    bold = re.findall(r'<td data-column="(.*?)">\s*<strong', section(html, "same-rule"))
+    assert set(bold) == {"As published"}
+
+
+def test_oracles_are_never_bold(workspace):
+    html = write(workspace)
+    bold = re.findall(r'<td data-column="(.*?)">\s*<strong', section(html, "same-rule"))
+    assert set(bold) == {"As published", "Chosen on tuning images"}
+    cells = re.findall(r'<td data-column="Oracle.*?</td>', html, re.S)
+    assert len(cells) > 10
+    assert not any("<strong" in cell for cell in cells)
 
 
 def test_a_hostile_name_stays_text(workspace):
@@ -223,6 +351,16 @@ def test_settings_read_as_ranges(values, text):
 )
 def test_durations(seconds, text):
     assert page.duration(seconds) == text
+
+
+@pytest.mark.parametrize(("fraction", "text"), [(0.0, "0.0"), (0.0004, "< 0.1"), (0.012, "1.2"), (None, "\N{EN DASH}")])
+def test_a_small_gap_is_not_nothing(fraction, text):
+    assert page.gap(fraction) == text
+
+
+def test_intervals_of_settings_read_as_ranges():
+    found = page.spans({"cam_high": [0.3, 0.45], "cam_low": [0.1, 0.1], "threshold": [0.2, 0.3]})
+    assert found == ["cam low 0.1", "cam high 0.3 to 0.45", "threshold 0.2 to 0.3"]
 
 
 def test_differences_show_their_sign():

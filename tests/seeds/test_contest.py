@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from seedbed.errors import UserError
+from seedbed.seeds.batch import ClassMaps, MapBatch
 from seedbed.seeds.contest import quantise
 from seedbed.seeds.fusion import find_rule, published_values
 
@@ -51,10 +52,16 @@ def test_the_rule_agrees_with_its_definition(attention, saliency, order, rule):
         assert np.array_equal(find_rule(rule).apply(cams, classes, saliency, {}), expected)
 
 
+def batch_of(maps):
+    """One image of two classes with these maps, one row each."""
+    return MapBatch.of([ClassMaps("cat", np.reshape(maps, (2, 1, -1)), np.arange(2))])
+
+
 def test_the_levels_of_8_bits_survive_the_map_store():
     levels = np.arange(256, dtype=np.uint8)
-    assert np.array_equal(quantise((levels / np.float32(255)).astype(np.float16)), levels)
-    assert quantise(levels) is levels
+    assert quantise(batch_of((levels / np.float32(255)).astype(np.float16))).flatten().tolist() == levels.tolist()
+    batch = batch_of(levels)
+    assert quantise(batch) is batch.cams
 
 
 def test_compact_maps_give_the_same_mask():
@@ -108,11 +115,29 @@ def test_nan_is_refused():
         find_rule("mcis").apply(np.full((1, 1, 2), np.nan), np.array([0]), np.zeros((1, 2), np.uint8), {})
 
 
-@pytest.mark.parametrize("broken", [np.nan, np.inf])
+@pytest.mark.parametrize("broken", [np.nan, -np.nan, np.inf])
 def test_broken_maps_are_refused(broken):
-    with pytest.raises(UserError, match="NaN or infinity"):
-        quantise(np.full((1, 2, 2), broken, np.float16))
+    with pytest.raises(UserError, match="cat: the class maps hold NaN or infinity"):
+        quantise(batch_of(np.array([0.5, 1, broken, 0], np.float16)))
 
 
 def test_maps_beyond_0_and_1_stay_at_the_ends():
-    assert quantise(np.array([-0.5, 1.5], np.float32)).tolist() == [0, 255]
+    assert quantise(batch_of(np.array([-0.5, 1.5], np.float32))).flatten().tolist() == [0, 255]
+
+
+@given(
+    cams=hnp.arrays(np.float16, (3, *SIZE), elements=st.sampled_from([0, 0.1, 0.4, 0.5, 1])),
+    saliency=hnp.arrays(np.uint8, SIZE, elements=st.sampled_from([0, 127, 128, 153, 154, 255])),
+)
+def test_argmax_agrees_with_its_definition(cams, saliency):
+    scores = np.concatenate([(1 - saliency.astype(np.float32) / 255)[None], cams.astype(np.float32)])
+    expected = np.array([0, 3, 6, 20])[scores.argmax(axis=0)]
+    mask = find_rule("argmax").apply(cams[[2, 0, 1]], np.array([19, 2, 5]), saliency, {})
+    assert np.array_equal(mask, expected)
+
+
+def test_argmax_gives_ties_to_the_background():
+    saliency = np.array([[153, 153, 255]], np.uint8)
+    background = 1 - np.float32(153) / np.float32(255)
+    cams = np.array([[[background, np.nextafter(background, np.float32(1)), 0]]])
+    assert find_rule("argmax").apply(cams, [6], saliency, {}).tolist() == [[0, 7, 0]]

@@ -1,9 +1,11 @@
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from seedbed.seeds.fusion import find_rule
+from seedbed.seeds.gates import background_threshold
 
 
 def one_row(*scores):
@@ -68,3 +70,39 @@ def test_saliency_gate_agrees_with_its_definition(cams, saliency, thresholds):
         else:
             expected = 255
         assert mask[pixel] == expected
+
+
+FLOAT16 = np.arange(0x3C01, dtype=np.uint16).view(np.float16).astype(np.float32)  # all of them in 0..1
+ALPHAS = find_rule("alpha").parameters[0].values(20)
+
+
+def exceeds_background(scores, alpha):
+    """The rule as published, in float32: jiwoon-ahn/psa infer_cls.py."""
+    return scores > np.power(1 - scores, np.float32(alpha))
+
+
+@pytest.mark.parametrize("alpha", ALPHAS)
+def test_alpha_agrees_with_its_definition_on_every_float16(alpha):
+    inside = np.float32(background_threshold(alpha)) < FLOAT16
+    assert np.array_equal(inside, exceeds_background(FLOAT16, alpha))
+    mask = find_rule("alpha").apply(FLOAT16[None, None].astype(np.float16), np.array([4]), None, {"alpha": alpha})
+    assert np.array_equal(mask[0], np.where(inside, 5, 0))
+
+
+@given(scores=hnp.arrays(np.float32, 100, elements=st.floats(0, 1, width=32)), alpha=st.floats(1, 64))
+def test_alpha_agrees_with_its_definition_on_float32(scores, alpha):
+    inside = scores > np.float32(background_threshold(alpha))
+    assert np.array_equal(inside, exceeds_background(scores, alpha))
+
+
+@given(alpha=st.floats(1, 64))
+def test_the_threshold_of_alpha_lies_between_two_neighbours(alpha):
+    threshold = np.float32(background_threshold(alpha))
+    for score, expected in ((threshold, False), (np.nextafter(threshold, np.float32(1)), True)):
+        power = np.float32(float(np.float32(1) - score) ** float(np.float32(alpha)))  # rounded once
+        assert (score > power) == expected
+
+
+def test_a_score_equal_to_the_background_of_alpha_is_background():
+    cams, classes = one_row(0.5, np.nextafter(np.float32(0.5), np.float32(1)))
+    assert find_rule("alpha").apply(cams, classes, None, {"alpha": 1}).tolist() == [[0, 5]]

@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from seedbed.errors import UserError
-from seedbed.seeds.fusion import find_rule, resolve_values
-from seedbed.seeds.rules import strongest
+from seedbed.seeds.fusion import RULES, find_rule, resolve_values
+from seedbed.seeds.rules import Parameter
 
 
 def one_row(*scores):
@@ -22,12 +22,14 @@ def test_tensors_are_maps_too():
     assert mask.tolist() == [[1]]
 
 
-def test_nan_is_refused_in_any_class():
-    for place in (0, 1):
-        cams = np.full((2, 1, 2), 0.5, np.float32)
-        cams[place, 0, 1] = np.nan
-        with pytest.raises(UserError, match="NaN"):
-            strongest(cams, np.array([1, 2]))
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("broken", [np.nan, -np.nan, np.inf])
+@pytest.mark.parametrize("place", [0, 1])
+def test_nan_is_refused_in_any_class_by_every_rule(rule, broken, place):
+    cams = np.full((2, 1, 2), 0.5, np.float32)
+    cams[place, 0, 1] = broken
+    with pytest.raises(UserError, match=r"^the class maps hold NaN"):
+        find_rule(rule).apply(cams, np.array([1, 2]), np.zeros((1, 2), np.uint8), {})
 
 
 def test_a_missing_or_unfitting_saliency_map_is_refused():
@@ -52,3 +54,15 @@ def test_a_missing_or_unfitting_saliency_map_is_refused():
 def test_bad_values_are_named(rule, values, message):
     with pytest.raises(UserError, match=message):
         resolve_values(rule, values)
+
+
+def test_a_sweep_tries_even_values_the_published_one_and_those_of_a_publication():
+    parameter = Parameter("threshold", "cam", 0.0, 1.0, 0.2, "", tried=(0.6, 0.15))
+    assert parameter.values(4) == (0.0, 0.15, 0.2, 0.25, 0.5, 0.6, 0.75)
+    assert parameter.values(5) == (0.0, 0.15, 0.2, 0.4, 0.6, 0.8)
+
+
+def test_a_sweep_tries_geometric_values_on_a_logarithmic_scale():
+    parameter = Parameter("alpha", "cam", 1.0, 64.0, 16.0, "", log=True)
+    assert parameter.values(4) == (1.0, 4.0, 16.0, 64.0)
+    assert parameter.values(2) == (1.0, 16.0, 64.0)

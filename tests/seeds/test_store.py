@@ -25,6 +25,10 @@ def test_round_trip_across_shards(tmp_path: Path) -> None:
         maps, classes = store.maps(f"image{i}")
         expected, expected_classes = some_maps(i, i)
         assert maps.dtype == np.float32
+        stored, stored_classes = store.stored(f"image{i}")
+        assert stored.dtype == np.float16
+        np.testing.assert_array_equal(stored, maps)
+        np.testing.assert_array_equal(stored_classes, classes)
         np.testing.assert_array_equal(maps, expected.astype(np.float16).astype(np.float32))
         np.testing.assert_array_equal(classes, expected_classes)
 

@@ -3,15 +3,17 @@ import json
 
 import numpy as np
 import pytest
+from study.brute import check_points, per_image
 
 from seedbed.errors import UserError
-from seedbed.evaluate.confusion import confusion, load_confusions
 from seedbed.params import CrfParams, StudyParams
 from seedbed.seeds.fusion import find_rule
-from seedbed.study.applied import Application, Found
-from seedbed.study.fusion_study import miou
+from seedbed.study.applied import Application, Gallery, random_settings, steps_of, values_of
+from seedbed.study.curve import Draws
+from seedbed.study.optima import miou
 from seedbed.study.protocol import read_best, run_study
 from seedbed.study.scoring import Reporter
+from seedbed.study.split import choose_split
 from seedbed.study.tables import ImageMaps
 from seedbed.study.trials import Runner
 
@@ -25,26 +27,8 @@ def run(inputs, folder, params=PARAMS, rule="mcis"):
 
 def test_points_are_scored_as_their_masks_are(inputs, tmp_path):
     result = run(inputs, tmp_path)
-    split = json.loads((tmp_path / "study" / "split.json").read_text())
-    groups = {"tune": split["tune"], "report": split["report"], "all": inputs.ids}
-    for rule, entry in result["rules"].items():
-        assert set(entry["points"]) == {"published", "chosen"}
-        for name, point in entry["points"].items():
-            per_image = {
-                image: confusion(
-                    inputs.mask(image),
-                    find_rule(rule).apply(*inputs.cams(image), inputs.saliency(image), point["values"]),
-                    NUM_IDS,
-                )
-                for image in inputs.ids
-            }
-            for group, ids in groups.items():
-                assert point["miou"][group] == float(miou(sum(per_image[image] for image in ids)))
-            ids, stored = load_confusions(tmp_path / "study" / f"confusion-{rule}-{name}.npz")
-            assert ids == split["report"]
-            assert np.array_equal(stored, [per_image[image] for image in ids])
-            low, high = point["interval"]
-            assert low < high
+    check_points(inputs, tmp_path / "study", result)
+    assert all(set(entry["points"]) == {"published", "chosen"} for entry in result["rules"].values())
 
 
 def test_the_choice_is_the_best_of_trials_that_start_as_published(inputs, tmp_path):
@@ -69,8 +53,8 @@ def test_there_is_nothing_of_a_sweep(inputs, tmp_path):
     assert result["grid"] == {"cam": [], "saliency": []}
     assert not (tmp_path / "study" / "table.npz").exists()
     for entry in result["rules"].values():
-        assert entry["regret"] is None
-        assert entry["surface"] is None
+        for unknown in ("regret", "oracle_gap", "optimum", "per_class", "surface"):
+            assert entry[unknown] is None
         assert "first_release" not in entry
     assert result["crf"]["rule"] == "mcis"
 
@@ -110,7 +94,7 @@ def image(name="boat", truth=(2, 3), saliency=(2, 3), value=0):
 
 def application(tmp_path, *images):
     content = {one.name: one for one in images}
-    reporter = Reporter(tmp_path, list(content), list(content), 100, 0)
+    reporter = Reporter(tmp_path, list(content), list(content), Draws({}, 0, 100, 0))
     return Application(lambda ids: (content[name] for name in ids), list(content), NUM_IDS, reporter)
 
 
@@ -129,13 +113,94 @@ def test_bad_images_are_named(tmp_path, bad, message):
         application(tmp_path, bad).study("mcis", Runner(tmp_path / "journal", 0), 2)
 
 
-def test_matrices_of_report_images_come_back_from_their_cells():
-    rng = np.random.default_rng(0)
-    matrices = rng.integers(0, 3, (5, 3, 4)) * rng.integers(0, 2, (5, 3, 4))
-    found = Found((3, 4))
-    for index, matrix in enumerate(matrices):
-        found.add(matrix, chooses=index == 2)
-    assert np.array_equal(found.per_image, matrices[[0, 1, 3, 4]])
-    assert np.array_equal(found.totals["tune"], matrices[2])
-    assert np.array_equal(found.totals["report"], matrices[[0, 1, 3, 4]].sum(axis=0))
-    assert np.array_equal(found.totals["all"], matrices.sum(axis=0))
+class Reads(list):
+    """Reads images of given maps, and notes whose."""
+
+    def __init__(self, images):
+        self.images = {one.name: one for one in images}
+
+    def __call__(self, ids):
+        for name in ids:
+            self.append(name)
+            yield self.images[name]
+
+
+def test_images_beyond_the_memory_are_read_again_and_only_those():
+    images = [image(name) for name in ("bird", "boat", "bus")]
+    read = Reads(images)
+    one = next(iter(Gallery(find_rule("mcis"), read, ["bird"]))).nbytes
+    read.clear()
+    gallery = Gallery(find_rule("mcis"), read, ["bird", "boat", "bus"], memory=2 * one)
+    for expected in (["bird", "boat", "bus"], ["bus"], ["bus"]):
+        assert [name for batch in gallery for name in batch.maps.names] == ["bird", "boat", "bus"]
+        assert read == expected
+        read.clear()
+
+
+@pytest.mark.parametrize("rule", ["mcis", "argmax"])
+def test_batches_change_nothing(make_inputs, rule):
+    inputs, small = make_inputs(), make_inputs(size=(7, 15))
+    ids = inputs.ids[:5]
+
+    def read(names):
+        for index, name in enumerate(names):
+            yield from (small if index % 2 else inputs).maps([name], saliency=True)
+
+    def matrices(at_once):
+        gallery = Gallery(find_rule(rule), read, ids, at_once=at_once)
+        sizes = [len(batch.truths) for batch in gallery]
+        return sizes, [conf for batch in gallery for conf in batch.confusions(gallery.rule, {}, NUM_IDS)]
+
+    (alone, expected), (together, found) = matrices(1), matrices(3)
+    assert (alone, together) == ([1] * 5, [3, 2])
+    assert np.array_equal(found, expected)
+
+
+def test_a_look_that_ends_early_leaves_a_whole_gallery():
+    read = Reads([image(name) for name in ("bird", "boat", "bus")])
+    gallery = Gallery(find_rule("mcis"), read, ["bird", "boat", "bus"])
+    assert next(iter(gallery)).maps.names == ("bird",)
+    for _ in range(2):
+        assert [name for batch in gallery for name in batch.maps.names] == ["bird", "boat", "bus"]
+
+
+def test_a_rule_without_parameters_is_scored_without_trials(inputs, tmp_path):
+    params = PARAMS.model_copy(update={"rules": ["argmax"], "crf_trials": 0, "curve_images": [3], "curve_seeds": 2})
+    result = run(inputs, tmp_path, params, "argmax")
+    check_points(inputs, tmp_path / "study", result)
+    entry = result["rules"]["argmax"]
+    assert entry["trials"] == 0
+    assert entry["points"]["chosen"] == entry["points"]["published"]
+    assert entry["curve"] is None
+
+
+@pytest.mark.parametrize("rule", ["mcis", "oaa"])
+def test_random_settings_are_those_of_the_seed_and_on_the_steps_of_trials(rule):
+    entry = find_rule(rule)
+    drawn = random_settings(entry, 50, 3)
+    assert drawn[:20] == random_settings(entry, 20, 3)
+    assert drawn != random_settings(entry, 50, 4)
+    for parameter in entry.parameters:
+        steps = {values_of(entry)(dict.fromkeys(steps_of(entry), step))[parameter.name] for step in range(256)}
+        tried = {values[parameter.name] for values in drawn}
+        assert tried <= {value for value in steps if parameter.low <= value <= parameter.high}
+        assert len(tried) > 20
+        assert all(entry.resolve(values) == values for values in drawn)
+
+
+def test_few_images_choose_among_random_settings_and_the_published_one(inputs, tmp_path):
+    params = PARAMS.model_copy(update={"rules": ["mcis"], "crf_trials": 0, "curve_images": [4], "curve_seeds": 3})
+    first, few, last = run(inputs, tmp_path, params)["rules"]["mcis"]["curve"]
+    mcis = find_rule("mcis")
+    found = [per_image(inputs, "mcis", values) for values in (mcis.published, *random_settings(mcis, 8, 0))]
+    expected, chosen = [], []
+    for seed in range(3):
+        tune = choose_split(inputs.ids, inputs.labels, 4, seed).tune
+        best = int(np.argmax([miou(sum(one[name] for name in tune)) for one in found]))
+        chosen.append(best)
+        expected.append(float(miou(sum(found[best][name] for name in inputs.ids if name not in tune))))
+    assert set(chosen) != {0}
+    assert few["each"] == pytest.approx(expected)
+    assert few["miou"] == pytest.approx(np.mean(expected))
+    assert first["miou"] == float(miou(sum(found[0].values())))
+    assert last["miou"] == pytest.approx(max(miou(sum(one.values())) for one in found))

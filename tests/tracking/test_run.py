@@ -20,6 +20,7 @@ from mlflow.entities import Run as StoredRun
 from mlflow.exceptions import MlflowException
 
 from seedbed.errors import UserError
+from seedbed.tracking.process import this_host
 from seedbed.tracking.record import CURVE_POINTS, read_record
 from seedbed.tracking.run import start_run
 from seedbed.tracking.store import COMPLETE_TAG, ERROR_TAG, PROCESS_TAG, Store
@@ -216,7 +217,7 @@ def test_a_child_half_made_is_continued_not_doubled(project: Path, monkeypatch: 
 def test_the_run_of_a_process_that_was_killed_is_closed_by_the_next(project: Path) -> None:
     store = Store(tracking_uri(project), project)
     experiment = store.experiment("seedbed/seeds")
-    host = os.uname().nodename
+    host = this_host()
     me = psutil.Process()
     marks = {
         "dead": f"{host}:{me.pid}:1.00",  # an earlier process of our number

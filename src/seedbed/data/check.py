@@ -125,24 +125,31 @@ def _check_split(check: _Check, data: VocData, split: str, source: str) -> dict[
         data.voc / "ImageSets" / "Segmentation" / f"{split}.txt", lambda: data.ids(split), []
     )
     train = split == data.params.train
-    masked = not train or any(data.mask_path(image_id).exists() for image_id in ids)
-    if ids and not masked:
-        check.add(
-            data.voc / data.params.masks,
-            "no training image has a mask: pseudo-labels cannot be scored; set study.tune_images to 0",
-            "warning",
-        )
-    inspections = check.inspect(_ImageWork(data, masked), ids)
+    unmasked = [image_id for image_id in ids if train and not data.mask_path(image_id).exists()]
+    masked = len(unmasked) < len(ids)
+    if unmasked:
+        check.add(data.voc / data.params.masks, _unmasked(unmasked, ids), "warning")
+    inspections = check.inspect(_ImageWork(data, optional=train), ids)
     if train and ids and source:
         readable = [image_id for image_id in ids if source != "masks" or inspections[image_id].classes is not None]
         labels: Labels = check.attempt(data.label_path(source), lambda: data.labels(readable), {})
         _check_labels(check, data, labels, inspections)
     shown = Counter(index for inspection in inspections.values() for index in inspection.classes or ())
-    if masked and ids:
+    if masked:
         for index, name in enumerate(data.classes):
             if not shown[index]:
                 check.add(data.voc / data.params.masks, f"no mask of {split} shows class '{name}'", "warning")
     return inspections
+
+
+def _unmasked(unmasked: list[str], ids: list[str]) -> str:
+    """Say that training images `ids` have no mask, which is nothing wrong: only a choice or a score needs them."""
+    if len(unmasked) == len(ids):
+        return "no training image has a mask: pseudo-labels cannot be scored; set study.tune_images to 0"
+    return (
+        f"{len(unmasked)} of {len(ids)} training images have no mask, the first is '{unmasked[0]}': "
+        "they choose no threshold and their pseudo-labels are not scored"
+    )
 
 
 def _check_labels(check: _Check, data: VocData, labels: Labels, inspections: Mapping[str, Inspection]) -> None:
@@ -159,10 +166,10 @@ def _check_labels(check: _Check, data: VocData, labels: Labels, inspections: Map
 
 @dataclass(frozen=True)
 class _ImageWork:
-    """Opens one image of the VOC folder and, where there is to be one, its mask."""
+    """Opens one image of the VOC folder and its mask, which may be missing where it is `optional`."""
 
     data: VocData
-    masked: bool
+    optional: bool
 
     def __call__(self, image_id: str) -> Inspection:
         path, mask_path = self.data.image_path(image_id), self.data.mask_path(image_id)
@@ -172,7 +179,7 @@ class _ImageWork:
             size, digest = self.data.image(image_id).size, _digest(path)
         except UserError as error:
             findings.append(Finding(_relative(path, self.data.root), error.message))
-        if self.masked:
+        if mask_path.exists() or not self.optional:
             try:
                 mask = self.data.mask(image_id, size)
             except UserError as error:

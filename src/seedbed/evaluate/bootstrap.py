@@ -7,15 +7,17 @@ matrices. Since mIoU depends only on three areas per class, a draw is a row of m
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from seedbed.errors import UserError
-from seedbed.evaluate.scores import PRIMARY, VARIANTS, Areas, Array, Variant, areas, mean_iou
+from seedbed.evaluate.confusion import Confusions, PerImage
+from seedbed.evaluate.scores import PRIMARY, VARIANTS, Areas, Array, Ignore, Variant, areas, mean_iou
 
-_PERCENTILES = (2.5, 97.5)
+PERCENTILES = (2.5, 97.5)
 _WEIGHTS_AT_ONCE = 2**22  # bounds the memory at some 32 MB however many images
 
 
@@ -27,57 +29,65 @@ class Difference(NamedTuple):
     high: float
 
 
-def interval(per_image: Array, samples: int, seed: int, variant: str = PRIMARY) -> tuple[float, float]:
-    """Return the 95 % bootstrap interval (low, high) of the mIoU of `per_image` [N,K,K+1] over its images."""
-    (drawn,) = _bootstrap([per_image], samples, seed, VARIANTS[variant])
-    return _interval(drawn)
+def interval(per_image: PerImage, samples: int, seed: int, variant: str = PRIMARY) -> tuple[float, float]:
+    """Return the 95 % bootstrap interval (low, high) of the mIoU of `per_image` ([N,K,K+1]) over its images."""
+    return interval_of(_areas(per_image, VARIANTS[variant].ignore), samples, seed, variant)
 
 
-def paired(first: Array, second: Array, samples: int, seed: int, variant: str = PRIMARY) -> Difference:
+def interval_of(counted: Areas, samples: int, seed: int, variant: str = PRIMARY) -> tuple[float, float]:
+    """Do what `interval` does, from the areas [N,K] of the images, counted as `variant` counts ignored pixels."""
+    (drawn,) = _bootstrap([counted], samples, seed, VARIANTS[variant])
+    return percentiles(drawn)
+
+
+def paired(first: PerImage, second: PerImage, samples: int, seed: int, variant: str = PRIMARY) -> Difference:
     """Return mIoU of `first` minus mIoU of `second`, both [N,K,K+1], with the interval over draws of the same images.
 
     Raises UserError when the true classes show that the images or their order differ.
     """
-    if first.shape != second.shape or not np.array_equal(first.sum(axis=-1), second.sum(axis=-1)):
+    if not np.array_equal(_areas(first, "error").truth, _areas(second, "error").truth):
         raise UserError("two methods can only be compared on the same images in the same order", "dvc repro")
     chosen = VARIANTS[variant]
-    drawn_first, drawn_second = _bootstrap([first, second], samples, seed, chosen)
-    difference = _miou(first, chosen) - _miou(second, chosen)
-    return Difference(difference, *_interval(drawn_first - drawn_second))
+    counted = [_areas(per_image, chosen.ignore) for per_image in (first, second)]
+    drawn_first, drawn_second = _bootstrap(counted, samples, seed, chosen)
+    difference = _miou(counted[0], chosen) - _miou(counted[1], chosen)
+    return Difference(difference, *percentiles(drawn_first - drawn_second))
 
 
-def _miou(per_image: Array, variant: Variant) -> float:
-    return float(mean_iou(areas(per_image.sum(axis=0), variant.ignore), variant.absent))
+def draws(num_images: int, samples: int, seed: int, at_once: int | None = None) -> Iterator[npt.NDArray[np.float64]]:
+    """Yield the `samples` random draws of images, `at_once` rows or fewer: how often each image occurs, [rows,N].
 
-
-def _bootstrap(methods: list[Array], samples: int, seed: int, variant: Variant) -> list[npt.NDArray[np.float64]]:
-    """Return for each of the `methods` [N,K,K+1] its mIoU [samples] in the same random draws of images."""
-    counted = [areas(per_image, variant.ignore) for per_image in methods]
-    sums = _draw(np.stack(counted), samples, seed)
-    return [mean_iou(Areas(*method), variant.absent) for method in sums]
-
-
-def _draw(counted: Array, samples: int, seed: int) -> npt.NDArray[np.float64]:
-    """Add up [M,3,N,K] over the images N of each draw: [M,3,samples,K]."""
-    num_images = counted.shape[-2]
+    The draws depend on the seed alone. Raises UserError when there is no image.
+    """
     if num_images == 0:
         raise UserError("no image to score")
-    counted = counted.astype(np.float64)  # exact: pixel counts stay far below 2^53
     rng = np.random.default_rng(seed)
-    at_once = max(1, _WEIGHTS_AT_ONCE // num_images)
-    sums = np.empty((*counted.shape[:2], samples, counted.shape[-1]))
-    for start in range(0, samples, at_once):
-        draws = range(start, min(start + at_once, samples))
-        weights = np.array(
-            [np.bincount(rng.integers(num_images, size=num_images), minlength=num_images) for _ in draws]
-        )
-        sums[:, :, draws.start : draws.stop] = weights.astype(np.float64) @ counted
-    return sums
+    rows = max(1, min(at_once or samples, _WEIGHTS_AT_ONCE // num_images))
+    for start in range(0, samples, rows):
+        drawn = [rng.integers(num_images, size=num_images) for _ in range(min(rows, samples - start))]
+        yield np.array([np.bincount(images, minlength=num_images) for images in drawn]).astype(np.float64)
 
 
-def _interval(drawn: npt.NDArray[np.float64]) -> tuple[float, float]:
+def percentiles(drawn: Array) -> tuple[float, float]:
+    """Return the ends of the 95 % interval of numbers by draw, undefined ones left out; NaN when all are."""
     defined = drawn[np.isfinite(drawn)]  # a draw of images without a single true pixel has no mIoU
     if defined.size == 0:
         return float("nan"), float("nan")
-    low, high = np.percentile(defined, _PERCENTILES)
+    low, high = np.percentile(defined, PERCENTILES)
     return float(low), float(high)
+
+
+def _areas(per_image: PerImage, ignore: Ignore) -> Areas:
+    return per_image.areas(ignore) if isinstance(per_image, Confusions) else areas(per_image, ignore)
+
+
+def _miou(counted: Areas, variant: Variant) -> float:
+    return float(mean_iou(Areas(*(area.sum(axis=0) for area in counted)), variant.absent))
+
+
+def _bootstrap(methods: list[Areas], samples: int, seed: int, variant: Variant) -> list[npt.NDArray[np.float64]]:
+    """Return for each of the `methods`, areas [N,K], its mIoU [samples] in the same random draws of images."""
+    # Floats are exact here: pixel counts stay far below 2^53.
+    counted = np.stack([np.stack(method) for method in methods]).astype(np.float64)
+    sums = [weights @ counted for weights in draws(counted.shape[-2], samples, seed)]  # [M,3,rows,K]
+    return [mean_iou(Areas(*method), variant.absent) for method in np.concatenate(sums, axis=-2)]

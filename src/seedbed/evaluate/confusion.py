@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import numpy.typing as npt
 
 from seedbed import IGNORE
 from seedbed.errors import UserError
+from seedbed.evaluate.scores import Areas, Ignore
 from seedbed.files import write_atomic
 
 Mask = npt.NDArray[np.uint8]
@@ -64,31 +67,102 @@ def _check_ids(ids: npt.NDArray[np.intp], num_ids: int, where: str) -> None:
         )
 
 
-def save_confusions(path: Path, ids: Sequence[str], per_image: Confusion) -> None:
-    """Write the confusion matrices [N,K,K+1] of the images `ids` as a compressed .npz of their non-zero cells.
+@dataclass(frozen=True)
+class Confusions:
+    """Confusion matrices [K,K+1] of N images by their non-zero cells: an image holds few of many classes.
 
-    Equal input gives equal bytes. An image holds few classes: 1,000 VOC images take tens of kB.
+    `cells` uint32 [3,M]: image, true id and predicted id (K = ignore) of every cell, in this order ascending; `counts`
+    int64 [M]. 1,000 VOC images take some 100 kB, where a dense array [N,K,K+1] takes 4 MB (COCO: 50 MB).
+    """
+
+    images: int
+    num_ids: int
+    cells: npt.NDArray[np.uint32]
+    counts: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, per_image: Iterable[Confusion], num_ids: int) -> Confusions:
+        """Keep the non-zero cells of matrices [K,K+1], read one at a time."""
+        cells, counts = [np.zeros((3, 0), np.uint32)], [np.zeros(0, np.int64)]
+        images = 0
+        for matrix in per_image:
+            occupied = np.nonzero(matrix)
+            cells.append(np.stack([np.full_like(occupied[0], images), *occupied]).astype(np.uint32))
+            counts.append(matrix[occupied])
+            images += 1
+        return cls(images, num_ids, np.concatenate(cells, axis=1), np.concatenate(counts))
+
+    def __len__(self) -> int:
+        return self.images
+
+    def dense(self) -> Confusion:
+        """Return int64 [N,K,K+1]."""
+        per_image = np.zeros((self.images, self.num_ids, self.num_ids + 1), np.int64)
+        per_image[tuple(self.cells)] = self.counts
+        return per_image
+
+    def total(self) -> Confusion:
+        """Add up the images: int64 [K,K+1]."""
+        matrix = np.zeros((self.num_ids, self.num_ids + 1), np.int64)
+        np.add.at(matrix, (self.cells[1], self.cells[2]), self.counts)
+        return matrix
+
+    def areas(self, ignore: Ignore) -> Areas:
+        """Return what `seedbed.evaluate.scores.areas` returns of the dense matrices: float64 [N,K] each, exact."""
+        image, true, predicted = self.cells.astype(np.int64)
+        labelled, correct = predicted < self.num_ids, predicted == true
+        counted = labelled if ignore == "drop" else np.ones_like(labelled)
+        return Areas(
+            *(self._sum(image, ids, at) for ids, at in ((true, correct), (true, counted), (predicted, labelled)))
+        )
+
+    def _sum(self, image: Confusion, ids: Confusion, where: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+        """Add up the cells `where`, by image and id: float64 [N,K], exact below 2^53."""
+        flat = image[where] * self.num_ids + ids[where]
+        shape = (self.images, self.num_ids)
+        sums: npt.NDArray[Any] = np.bincount(flat, self.counts[where], minlength=math.prod(shape))
+        return sums.reshape(shape)
+
+
+PerImage = Confusion | Confusions
+"""Confusion matrices of images: dense [N,K,K+1], or by their non-zero cells."""
+
+
+def save_confusions(path: Path, ids: Sequence[str], per_image: PerImage) -> None:
+    """Write the confusion matrices of the images `ids` as a compressed .npz of their non-zero cells.
+
+    Equal input gives equal bytes, dense or not. 1,000 VOC images take tens of kB.
     """
     if len(ids) != len(per_image):
         raise ValueError(f"{len(ids)} ids for {len(per_image)} matrices")
-    cells = np.nonzero(per_image)
+    if isinstance(per_image, Confusions):
+        num_ids, cells, counts = per_image.num_ids, per_image.cells, per_image.counts
+    else:
+        occupied = np.nonzero(per_image)
+        num_ids, cells, counts = per_image.shape[1], np.stack(occupied).astype(np.uint32), per_image[occupied]
     arrays: dict[str, Any] = {
         "ids": np.array(ids, dtype=np.str_),
-        "num_ids": np.int64(per_image.shape[1]),
-        "cells": np.stack(cells).astype(np.uint32),
-        "counts": per_image[cells],
+        "num_ids": np.int64(num_ids),
+        "cells": cells,
+        "counts": counts,
     }
     write_atomic(path, lambda stream: np.savez_compressed(stream, **arrays))
 
 
 def load_confusions(path: Path) -> tuple[list[str], Confusion]:
     """Read what `save_confusions` wrote: the ids and int64 [N,K,K+1]. Raises UserError when missing or unreadable."""
+    ids, per_image = load_sparse(path)
+    return ids, per_image.dense()
+
+
+def load_sparse(path: Path) -> tuple[list[str], Confusions]:
+    """Do what `load_confusions` does, in memory that grows with the non-zero cells alone."""
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
-            ids = stored["ids"].tolist()
-            num_ids = int(stored["num_ids"])
-            per_image = np.zeros((len(ids), num_ids, num_ids + 1), np.int64)
-            per_image[tuple(stored["cells"])] = stored["counts"]
+            ids, num_ids, cells = stored["ids"].tolist(), int(stored["num_ids"]), stored["cells"]
+            per_image = Confusions(len(ids), num_ids, cells, stored["counts"])
+            if cells.size and (cells.max(axis=1) >= (len(ids), num_ids, num_ids + 1)).any():
+                raise ValueError("a cell lies outside")
     except FileNotFoundError:
         raise UserError(f"{path} does not exist", "dvc repro") from None
     except (ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile, zlib.error) as error:

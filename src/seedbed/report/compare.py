@@ -8,6 +8,7 @@
         "against_cam": {"pseudo": DIFFERENCE | null, "val": DIFFERENCE | null}}},   # not for cam itself
      "same_rule": {<rule>: {<method>: {<point>: {
         "values": {...}, "miou": float, "interval": [low, high], "images": int, "against_cam": DIFFERENCE}}}},
+     "studies": {<method>: {...}},        # see seedbed.report.findings
      "saliency": {<test set>: {"images": int, "mae": float, ...}}}
 
 MEASURED is what the stage wrote: `miou`, `interval`, `split`, `images`, `variant`, `variants`, `per_class`,
@@ -31,6 +32,7 @@ import numpy as np
 from seedbed.evaluate.bootstrap import paired
 from seedbed.files import write_text
 from seedbed.params import Params
+from seedbed.report.findings import study_findings
 from seedbed.report.results import BASELINE, PARTS, Json, Measured, Results, surface
 
 
@@ -51,6 +53,7 @@ def compare(results: Results, params: Params) -> Json:
         "baseline": baseline,
         "methods": methods,
         "same_rule": _same_rule(results, params, baseline),
+        "studies": study_findings(results),
         "saliency": results.saliency["sets"],
     }
 
@@ -94,8 +97,8 @@ def write_plots(folder: Path, results: Results) -> None:
     for method in results.methods:
         for rule in results.studies[method]["rules"]:
             swept = surface(results.studies[method], rule)
-            if swept is not None and swept.miou.ndim == 1:
-                rows = zip(swept.axes[0], swept.miou.tolist(), strict=True)
+            if swept is not None and swept.values.ndim == 1:
+                rows = zip(swept.axes[0], swept.values.tolist(), strict=True)
                 _write_csv(folder / rule / f"{method}.csv", ("threshold", "miou"), rows)
         for part in PARTS:
             per_class = results.measured[part][method].metrics["per_class"]

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from markupsafe import Markup
 from PIL import Image
 
-from seedbed.report.svg import WIDTH, Panel
+from seedbed.report.svg import SMALL, WIDTH, Panel
 
 POINT_SHAPES = {"published": "square", "chosen": "dot", "oracle": "diamond"}
 """How the named settings of a fusion rule are marked in the curves and maps."""
@@ -48,6 +48,19 @@ class Series:
     xs: Sequence[float]
     ys: Sequence[float]
     points: Mapping[str, tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Reached:
+    """The mIoU with a number of labelled images (`all`: every image), and its interval: fractions.
+
+    `oracle`: scored on the images that chose.
+    """
+
+    images: int | str
+    oracle: bool
+    miou: float
+    interval: Interval
 
 
 def interval_chart(rows: Sequence[Row], axis: str, zero: bool = False) -> Markup:
@@ -91,12 +104,19 @@ def class_bars(classes: Sequence[str], series: Sequence[tuple[str, str, Sequence
     return panel.render(f"{axis} of {len(classes)} classes: {mean}")
 
 
-def threshold_curves(series: Sequence[Series], axis: str) -> Markup:
-    """Draw mIoU over the threshold, one line per method, with its marked points."""
-    top = 100 * max(max(one.ys) for one in series)
-    span = min(0.0, *(min(one.xs) for one in series)), max(1.0, *(max(one.xs) for one in series))
-    panel = Panel(x=span, y=(0, 10 * math.ceil(min(top + 4, 100) / 10)), height=300)
-    panel.y_axis("mIoU, %")
+def threshold_curves(
+    series: Sequence[Series], axis: str, measure: str = "mIoU", *, log: bool = False, small: bool = False
+) -> Markup:
+    """Draw a measure over the threshold, one line per method, with its marked points; NaN leaves a gap.
+
+    With `log` the thresholds, all above 0, are on a logarithmic axis.
+    """
+    top = 100 * max(float(np.nanmax(one.ys)) for one in series)
+    ends = [end for one in series for end in (min(one.xs), max(one.xs))]
+    span = (min(ends), max(ends)) if log else (min(0.0, *ends), max(1.0, *ends))
+    width, height = _size(small)
+    panel = Panel(x=span, y=(0, 10 * math.ceil(min(top + 4, 100) / 10)), height=height, width=width, log_x=log)
+    panel.y_axis(f"{measure}, %")
     panel.x_axis(axis)
     for one in series:
         panel.line(one.xs, [100 * y for y in one.ys], one.tint)
@@ -104,9 +124,55 @@ def threshold_curves(series: Sequence[Series], axis: str) -> Markup:
         for name, (x, y) in one.points.items():
             panel.marker(POINT_SHAPES[name], x, 100 * y, one.tint, f"{one.label}, {name}: {100 * y:.1f} at {x:.3g}")
     spoken = "; ".join(
-        f"{one.label} peaks at {100 * max(one.ys):.1f} near {one.xs[int(np.argmax(one.ys))]:.2f}" for one in series
+        f"{one.label} peaks at {100 * float(np.nanmax(one.ys)):.1f} near {one.xs[int(np.nanargmax(one.ys))]:.2f}"
+        for one in series
+    )
+    return panel.render(f"{measure} over the {axis}: {spoken}")
+
+
+def labelled_curves(series: Sequence[tuple[str, str, Sequence[Reached]]], axis: str) -> Markup:
+    """Draw mIoU over the number of labelled images; `series` holds (label, tint, what was reached by number).
+
+    Numbers are stops at equal distances. Between the two ends, which are single values with their intervals (published
+    settings, and the oracle), lines join the means of several draws, in a band of their intervals.
+    """
+    every = [one for _, _, reached in series for one in reached]
+    stops = sorted({one.images for one in every}, key=lambda images: math.inf if images == "all" else float(images))
+    oracles = {one.images for one in every if one.oracle}
+    low, high = min(100 * one.interval[0] for one in every), max(100 * one.interval[1] for one in every)
+    pad = max(1.0, 0.06 * (high - low))
+    panel = Panel(
+        (-0.5, len(stops) - 0.5), (max(low - pad, 0.0), min(high + pad, 100.0)), height=300, margins=(46, 14, 12, 54)
+    )
+    panel.y_axis("mIoU, %", count=6)
+    panel.x_stops(axis, [(str(one), "published" if one == 0 else "oracle" if one in oracles else "") for one in stops])
+    for index, (label, tint, reached) in enumerate(series):
+        shift = 0.09 * (index - (len(series) - 1) / 2)  # of the ends, whose intervals would cover each other
+        _draws(panel, tint, {stops.index(one.images): one for one in reached if one.images != 0 and not one.oracle})
+        for one in reached:
+            shape = "square" if one.images == 0 else "diamond" if one.oracle else "dot"
+            place = stops.index(one.images) + (0.0 if shape == "dot" else shift)
+            bounds = 100 * one.interval[0], 100 * one.interval[1]
+            if shape != "dot":
+                panel.segment(place, bounds[0], place, bounds[1], tint)
+            title = f"{label}, {one.images} labelled: {100 * one.miou:.1f} [{bounds[0]:.1f}, {bounds[1]:.1f}]"
+            panel.marker(shape, place, 100 * one.miou, tint, title + (" (oracle)" if one.oracle else ""))
+    spoken = "; ".join(
+        f"{label} " + ", ".join(f"{100 * one.miou:.1f} at {one.images}{' (oracle)' * one.oracle}" for one in reached)
+        for label, _, reached in series
     )
     return panel.render(f"mIoU over the {axis}: {spoken}")
+
+
+def _draws(panel: Panel, tint: str, reached: Mapping[int, Reached]) -> None:
+    """Draw the band and the line of means over the stops; a single stop has a whisker instead."""
+    places = list(reached)
+    lows, highs = ([100 * one.interval[end] for one in reached.values()] for end in (0, 1))
+    if len(places) == 1:
+        panel.segment(places[0], lows[0], places[0], highs[0], tint)
+    elif places:
+        panel.area(places, lows, highs, tint)
+        panel.line(places, [100 * one.miou for one in reached.values()], tint)
 
 
 def heat_map(
@@ -116,15 +182,20 @@ def heat_map(
     label: str,
     limits: Interval,
     points: Mapping[str, Band],
+    measure: str = "mIoU",
+    *,
+    small: bool = False,
 ) -> Markup:
-    """Draw mIoU [X,Y] over the ascending thresholds `axes`, called `names`: the first to the right, the second upwards.
+    """Draw a measure [X,Y] over the ascending thresholds `axes`, called `names`: the first to the right, the second up.
 
-    A cell reaches from its threshold to the next one, the last to 1, the highest score there is. `limits` are the
-    fractions at both ends of the colour scale, equal for all methods so that maps can be compared. A point with an
-    ignore band is a line from the lower to the upper thresholds, with its marker at the upper end.
+    A cell reaches from its threshold to the next one, the last to 1, the highest score there is; it is empty where the
+    measure is NaN. `limits` are the fractions at both ends of the colour scale, equal for all methods so that maps can
+    be compared. A point with an ignore band is a line from the lower to the upper thresholds, with its marker at the
+    upper end.
     """
     x, y = ((axis[0], max(1.0, axis[-1])) for axis in axes)
-    panel = Panel(x=x, y=y, height=300)
+    width, height = _size(small)
+    panel = Panel(x=x, y=y, height=height, width=width)
     columns, rows = (_cell_of_pixels(axis, count) for axis, count in zip(axes, _MAP_PIXELS, strict=True))
     panel.picture(_cells(surface.T[np.ix_(rows, columns)], limits))
     panel.y_axis(names[1], grid=False)
@@ -134,9 +205,11 @@ def heat_map(
             panel.segment(*low, *high, "on-map", "band")
         where = ", ".join(f"{name} {value:.3g}" for name, value in zip(names, high, strict=True))
         panel.marker(POINT_SHAPES[point], *high, "on-map", f"{label}, {point}: {where}")
-    column, row = (int(index) for index in np.unravel_index(np.argmax(surface), surface.shape))
-    best = f"best {100 * surface.max():.1f} at {names[0]} {axes[0][column]:.2f}, {names[1]} {axes[1][row]:.2f}"
-    return panel.render(f"mIoU of {label} over {names[0]} and {names[1]}: {best}")
+    column, row = (int(index) for index in np.unravel_index(np.nanargmax(surface), surface.shape))
+    peak = (
+        f"highest, {100 * surface[column, row]:.1f}, at {names[0]} {axes[0][column]:.2f}, {names[1]} {axes[1][row]:.2f}"
+    )
+    return panel.render(f"{measure} of {label} over {names[0]} and {names[1]}: {peak}")
 
 
 def colour_bar(limits: Interval) -> str:
@@ -149,7 +222,7 @@ def training_curves(steps: Sequence[float], losses: Mapping[str, Sequence[float]
     highest = max(max(values) for values in losses.values())
     parts = [name for name in losses if name != "total"] if len(losses) > 1 else []
     right = 10 + 6 * max((len(name) for name in losses), default=0) if parts else 14
-    panel = Panel(x=(0, max(steps)), y=(0, highest * 1.05 or 1.0), height=200, width=340, margins=(46, right, 12, 40))
+    panel = Panel(x=(0, max(steps)), y=(0, highest * 1.05 or 1.0), height=200, width=SMALL, margins=(46, right, 12, 40))
     panel.y_axis("loss", count=4)
     panel.x_axis("step", count=4)
     styles = ("line part-0", "line part-1", "line part-2")
@@ -164,6 +237,11 @@ def training_curves(steps: Sequence[float], losses: Mapping[str, Sequence[float]
         panel.text(panel.to_x.end + 6, y, name, "tick-label")
     spoken = ", ".join(f"{name} from {values[0]:.3g} to {values[-1]:.3g}" for name, values in losses.items())
     return panel.render(f"Training loss over {max(steps):.0f} steps: {spoken}")
+
+
+def _size(small: bool) -> tuple[int, int]:
+    """Return width and height of a panel of a sweep."""
+    return (SMALL, 230) if small else (WIDTH, 300)
 
 
 def _cell_of_pixels(axis: Sequence[float], pixels: int) -> npt.NDArray[np.intp]:
@@ -182,10 +260,12 @@ def _spread(labels: list[tuple[float, str]], gap: float = 12.0) -> list[tuple[fl
 
 
 def _cells(values: np.ndarray, limits: Interval) -> str:
-    """Return `values` [H,W] (row 0 at the bottom) as a PNG data URI in viridis, one pixel per value."""
+    """Return `values` [H,W] (row 0 at the bottom) as a PNG data URI in viridis, a pixel per value, clear where NaN."""
     low, high = limits
-    level = np.clip((values[::-1] - low) / (high - low or 1.0), 0, 1)
-    colours = matplotlib.colormaps["viridis"](level, bytes=True)[..., :3]
+    level = np.ma.masked_invalid(np.clip((values[::-1] - low) / (high - low or 1.0), 0, 1))
+    colours = matplotlib.colormaps["viridis"](level, bytes=True)
+    if not level.mask.any():
+        colours = colours[..., :3]
     stream = io.BytesIO()
     Image.fromarray(colours).save(stream, "PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()

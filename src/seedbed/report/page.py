@@ -19,12 +19,12 @@ from seedbed.report.compare import compare, write_plots
 from seedbed.report.gallery import ERRORS, build_gallery
 from seedbed.report.results import BASELINE, PARTS, Json, Results, Sources, read_results
 from seedbed.report.svg import SHAPES
-from seedbed.report.sweeps import first_release, rule_figure
+from seedbed.report.sweeps import MEASURES, Style, first_release, rule_figure
 
 MLFLOW_UI = "http://127.0.0.1:5000"
 """Where `make ui` serves the runs."""
 
-MEASURES = {
+SALIENCY_MEASURES = {
     "mae": "MAE",
     "max_f": "max F",
     "mean_f": "mean F",
@@ -56,6 +56,7 @@ def write_comparison(paths: Paths, params: Params, sources: Sources) -> Json:
 def render_page(paths: Paths, params: Params, results: Results, comparison: Json, sources: Sources) -> str:
     """Return the page as HTML. Raises UserError, naming file and command, when a map of the gallery is missing."""
     tint = tints(results.methods)
+    style = Style(tint, label)
     return (
         _environment()
         .get_template("page.html.j2")
@@ -68,7 +69,8 @@ def render_page(paths: Paths, params: Params, results: Results, comparison: Json
             overview=_overview(comparison, tint),
             per_class=_per_class(results, sources.classes, tint),
             crf=_crf(results, params),
-            rules={rule: figure for rule in params.study.rules if (figure := rule_figure(results, rule, tint, label))},
+            rules={rule: figure for rule in params.study.rules if (figure := rule_figure(results, rule, style))},
+            labelled=_labelled(comparison, tint),
             first_releases={rule: sweep for rule in params.study.rules if (sweep := first_release(results, rule))},
             training=[
                 (curve, figures.training_curves(curve.steps, curve.losses, tint.get(curve.method, "")))
@@ -79,7 +81,8 @@ def render_page(paths: Paths, params: Params, results: Results, comparison: Json
             studies=results.studies,
             variants=VARIANTS,
             primary=PRIMARY,
-            measures=MEASURES,
+            measures=SALIENCY_MEASURES,
+            swept_measures=MEASURES,
             shapes=SHAPES,
             mlflow_ui=MLFLOW_UI,
         )
@@ -105,7 +108,10 @@ def _environment() -> jinja2.Environment:
     filters: dict[str, Callable[..., Any]] = {
         "percent": percent,
         "points": points,
+        "gap": gap,
         "settings": settings,
+        "spans": spans,
+        "crf_values": crf_values,
         "label": label,
         "duration": duration,
     }
@@ -123,6 +129,11 @@ def points(fraction: float) -> str:
     return f"{100 * fraction:+.1f}".replace("-", "\N{MINUS SIGN}")
 
 
+def gap(fraction: float | None) -> str:
+    """Return how far something stays below the best, in percentage points; a dash where that is not known."""
+    return "< 0.1" if fraction is not None and 0 < fraction < 0.0005 else percent(fraction)
+
+
 def settings(values: Mapping[str, float]) -> str:
     """Return parameters of a rule as text; lower and upper thresholds become one range, or one value where equal."""
     shown = {}
@@ -134,6 +145,18 @@ def settings(values: Mapping[str, float]) -> str:
         else:
             shown[name] = f"{value:.3g}"
     return ", ".join(f"{name} {text}" for name, text in shown.items())
+
+
+def spans(intervals: Mapping[str, Sequence[float]]) -> list[str]:
+    """Return the intervals of parameters as texts, a lower threshold before its upper one."""
+    shown = {name: dict.fromkeys(f"{end:.3g}" for end in intervals[name]) for name in intervals}
+    order = sorted(shown, key=lambda name: (name.removesuffix("_low").removesuffix("_high"), name.endswith("_high")))
+    return [f"{name.replace('_', ' ')} {' to '.join(shown[name])}" for name in order]
+
+
+def crf_values(params: Mapping[str, float]) -> str:
+    """Return CRF parameters as text."""
+    return ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in sorted(params.items()))
 
 
 def duration(seconds: float) -> str:
@@ -177,9 +200,8 @@ def crf_settings(used: Mapping[str, float] | bool | None, params: Params, study:
     if not used:
         return None
     values = used if isinstance(used, Mapping) else params.crf.model_dump(exclude={"confidence"})
-    chosen = (study.get("crf") or {}).get("chosen", {}).get("params")
-    text = ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in sorted(values.items()))
-    return f"{text}; {'chosen by the study' if values == chosen else 'from params.yaml'}"
+    chosen = (study.get("crf") or {}).get("points", {}).get("chosen", {}).get("params")
+    return f"{crf_values(values)}; {'chosen by the study' if values == chosen else 'from params.yaml'}"
 
 
 def _overview(comparison: Json, tint: Mapping[str | None, str]) -> dict[str, dict[str, Markup]]:
@@ -203,6 +225,19 @@ def _overview(comparison: Json, tint: Mapping[str | None, str]) -> dict[str, dic
                 rows, f"mIoU minus that of {label(BASELINE)}, points", zero=True
             )
     return charts
+
+
+def _labelled(comparison: Json, tint: Mapping[str | None, str]) -> Markup | None:
+    """Return the chart of mIoU over labelled images, every method by its own rule; None where nothing was measured."""
+    series = []
+    for method, study in comparison["studies"].items():
+        curve = study["rules"].get(study["rule"], {}).get("curve", [])
+        reached = [
+            figures.Reached(one["tune_images"], one["oracle"], one["miou"], (one["low"], one["high"])) for one in curve
+        ]
+        if reached:
+            series.append((label(method), tint[method], reached))
+    return figures.labelled_curves(series, "labelled images that choose the setting") if series else None
 
 
 def _per_class(results: Results, classes: Sequence[str], tint: Mapping[str | None, str]) -> dict[str, Markup | None]:

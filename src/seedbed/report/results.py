@@ -90,11 +90,11 @@ class Curve:
 
 @dataclass(frozen=True)
 class Surface:
-    """The report split's mIoU, [X] or [X,Y], over the swept values of the parameters `names`, one list per axis."""
+    """A measure, [X] or [X,Y], over the swept values of the parameters `names`, a list per axis; NaN = undefined."""
 
     names: list[str]
     axes: list[list[float]]
-    miou: npt.NDArray[np.float64]
+    values: npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -140,16 +140,25 @@ def read_results(paths: Paths, params: Params) -> Results:
     )
 
 
-def surface(study: Json, rule: str) -> Surface | None:
-    """Return what the sweep of `rule` found; None where nothing was swept."""
-    swept = study["rules"].get(rule, {}).get("surface")
-    if swept is None:
+def surface(study: Json, rule: str, measure: str = "miou") -> Surface | None:
+    """Return what the sweep of `rule` found on the report split; None where nothing was swept, or defined."""
+    return _surface(study["rules"].get(rule, {}).get("surface"), measure, "report")
+
+
+def band(study: Json, rule: str, measure: str) -> Surface | None:
+    """Return `measure` on ALL images over the ends of the ignore band of `rule`; None where it has none."""
+    swept = study["rules"].get(rule, {}).get("surface") or {}
+    return _surface(swept.get("band"), measure, "all")
+
+
+def _surface(swept: Json | None, measure: str, split: str) -> Surface | None:
+    if swept is None or measure not in swept:
         return None
-    return Surface(
-        names=[axis["parameter"] for axis in swept["axes"]],
-        axes=[axis["values"] for axis in swept["axes"]],
-        miou=np.array(swept["miou"]["report"], np.float64),
-    )
+    values = np.array(swept[measure][split], np.float64)
+    if np.isnan(values).all():
+        return None
+    axes = swept["axes"]
+    return Surface([axis["parameter"] for axis in axes], [axis["values"] for axis in axes], values)
 
 
 def scored_points(rule_study: Json) -> dict[str, Json]:

@@ -1,39 +1,62 @@
-"""The figures of the threshold sweeps: a curve per method over one threshold, a heat map per method over two."""
+"""The figures of the threshold sweeps: a curve per method over one threshold, a heat map per method over two.
+
+FIGURE is `{"curve": svg}`, or `{"maps": {method: svg}, "limits": (low, high), "scale": png}` with the fractions at the
+ends of the common colour scale, or `{"constant": fraction}` where every setting of every method scores the same.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
-from markupsafe import Markup
 
 from seedbed.report import figures
-from seedbed.report.results import Json, Results, Surface, scored_points, surface
+from seedbed.report.results import Json, Results, Surface, band, scored_points, surface
 
 MARKED = ("published", "chosen", "oracle")
 """The settings that are marked in the figures."""
 
-_AXES = {"threshold": "CAM threshold", "cam": "CAM threshold", "saliency": "saliency threshold"}
+MEASURES = {"miou": "mIoU", "precision": "Precision", "recall": "Recall", "coverage": "Coverage"}
+"""What a sweep measures, and how it is called."""
+
+_AXES = {
+    "threshold": "CAM threshold",
+    "cam": "CAM threshold",
+    "saliency": "saliency threshold",
+    "saliency_low": "lower saliency threshold",
+    "saliency_high": "upper saliency threshold",
+}
 """How the swept parameters are called; others go by their own name."""
 
-Tints = Mapping[str | None, str]
+
+@dataclass(frozen=True)
+class Style:
+    """How methods are drawn and called: colour class by method, name by method, and whether in small panels."""
+
+    tint: Mapping[str | None, str]
+    label: Callable[[str], str]
+    small: bool = False
 
 
-def rule_figure(results: Results, rule: str, tint: Tints, label: Callable[[str], str]) -> Json | None:
+def rule_figure(results: Results, rule: str, style: Style) -> Json | None:
     """Return the figures of the sweep of `rule`; None where nothing was swept, or over more than two thresholds.
 
-    `{"summary": str, "curve": svg}`, or `{"summary": str, "maps": {method: svg}, "limits": (low, high), "scale": png}`
-    with the fractions at the ends of the common colour scale.
+    `{"summary": str, "miou": FIGURE, "measures": {measure: FIGURE}, "band": {measure: FIGURE}}`: mIoU, precision,
+    recall and coverage on the report split, and all four on all images over the ends of an ignore band. A measure that
+    was not taken is left out.
     """
-    found = {method: surface(results.studies[method], rule) for method in results.methods}
-    for dimensions in (1, 2):
-        swept = {method: one for method, one in found.items() if one is not None and one.miou.ndim == dimensions}
-        if swept:
-            summary = results.studies[next(iter(swept))]["rules"][rule]["summary"]
-            draw = _curve if dimensions == 1 else _maps
-            return {"summary": summary} | draw(results, rule, swept, tint, label)
-    return None
+    miou, small = _figure(results, rule, "miou", style), replace(style, small=True)
+    if miou is None:
+        return None
+    drawn = {measure: _figure(results, rule, measure, small) for measure in MEASURES if measure != "miou"}
+    swept = next(study for method in results.methods if (study := results.studies[method]["rules"].get(rule)))
+    return {
+        "summary": swept["summary"],
+        "miou": miou,
+        "measures": {measure: found for measure, found in drawn.items() if found},
+        "band": _bands(results, rule, small),
+    }
 
 
 @dataclass(frozen=True)
@@ -77,34 +100,84 @@ def place(values: Mapping[str, float], axis: str) -> figures.Interval | None:
     return None if high is None else (values.get(f"{axis}_low", high), high)
 
 
-def _curve(
-    results: Results, rule: str, swept: Mapping[str, Surface], tint: Tints, label: Callable[[str], str]
-) -> dict[str, Markup]:
+def geometric(axis: Sequence[float]) -> bool:
+    """Return whether ascending values are spaced by ratios rather than by differences: they are drawn as tried."""
+    if len(axis) < 3 or axis[0] <= 0:
+        return False
+    steps, ratios = np.diff(axis), np.diff(np.log(axis))
+    return bool(ratios.std() / ratios.mean() < steps.std() / steps.mean() - 1e-9)
+
+
+def _figure(results: Results, rule: str, measure: str, style: Style) -> Json | None:
+    """Return the FIGURE of a measure on the report split over the one or two thresholds of `rule`."""
+    found = {method: surface(results.studies[method], rule, measure) for method in results.methods}
+    for dimensions in (1, 2):
+        swept = {method: one for method, one in found.items() if one is not None and one.values.ndim == dimensions}
+        if swept:
+            marks = {method: _marked(results, method, rule) for method in swept}
+            return _constant(swept) or (_curve if dimensions == 1 else _maps)(swept, marks, measure, style)
+    return None
+
+
+def _bands(results: Results, rule: str, style: Style) -> dict[str, Json]:
+    """Return the FIGURE of every measure over the ignore band. Its other thresholds are those that were chosen."""
+    drawn = {}
+    for measure in MEASURES:
+        found = {method: band(results.studies[method], rule, measure) for method in results.methods}
+        swept = {method: one for method, one in found.items() if one is not None}
+        if swept:
+            chosen = {
+                method: {name: one for name, one in _marked(results, method, rule).items() if name == "chosen"}
+                for method in swept
+            }
+            drawn[measure] = _constant(swept) or _maps(swept, chosen, measure, style)
+    return drawn
+
+
+def _constant(swept: Mapping[str, Surface]) -> Json | None:
+    every = np.concatenate([one.values.ravel() for one in swept.values()])
+    low, high = (float(end(every)) for end in (np.nanmin, np.nanmax))
+    return {"constant": high} if high - low < 1e-9 else None
+
+
+def _curve(swept: Mapping[str, Surface], marked: Mapping[str, Json], measure: str, style: Style) -> Json:
     series = []
     for method, one in swept.items():
+        spots = {name: place(point["values"], one.names[0]) for name, point in marked[method].items()}
         marks = {
-            name: (spot[1], point["miou"]["report"])
-            for name, point in _marked(results, method, rule).items()
-            if (spot := place(point["values"], one.names[0]))
+            name: (spot[1], height)
+            for name, spot in spots.items()
+            if spot and np.isfinite(height := _height(one, spot[1], marked[method][name], measure))
         }
-        series.append(figures.Series(label(method), tint[method], one.axes[0], one.miou.tolist(), marks))
-    name = next(iter(swept.values())).names[0]
-    return {"curve": figures.threshold_curves(series, _AXES.get(name, name))}
+        series.append(figures.Series(style.label(method), style.tint[method], one.axes[0], one.values.tolist(), marks))
+    first = next(iter(swept.values()))
+    name = _AXES.get(first.names[0], first.names[0])
+    log = geometric(first.axes[0])
+    axis = f"{name} (logarithmic)" if log else name
+    return {"curve": figures.threshold_curves(series, axis, MEASURES[measure], log=log, small=style.small)}
 
 
-def _maps(results: Results, rule: str, swept: Mapping[str, Surface], tint: Tints, label: Callable[[str], str]) -> Json:
-    every = np.concatenate([one.miou.ravel() for one in swept.values()])
-    limits = float(every.min()), float(every.max())
+def _height(swept: Surface, threshold: float, point: Json, measure: str) -> float:
+    """Return where a setting is marked: at its own score, and by other measures on the line."""
+    if measure == "miou":
+        return float(point["miou"]["report"])
+    return float(np.interp(threshold, swept.axes[0], swept.values))
+
+
+def _maps(swept: Mapping[str, Surface], marked: Mapping[str, Json], measure: str, style: Style) -> Json:
+    every = np.concatenate([one.values.ravel() for one in swept.values()])
+    limits = float(np.nanmin(every)), float(np.nanmax(every))
     maps = {}
     for method, one in swept.items():
         bands: dict[str, figures.Band] = {}
-        for name, point in _marked(results, method, rule).items():
+        for name, point in marked[method].items():
             x, y = (place(point["values"], axis) for axis in one.names)
             if x and y:
                 bands[name] = (x[0], y[0]), (x[1], y[1])
-        across, upwards = (_AXES.get(name, name) for name in one.names)
-        axes = one.axes[0], one.axes[1]
-        maps[method] = figures.heat_map(one.miou, axes, (across, upwards), label(method), limits, bands)
+        names = _AXES.get(one.names[0], one.names[0]), _AXES.get(one.names[1], one.names[1])
+        axes, called = (one.axes[0], one.axes[1]), style.label(method)
+        drawn = figures.heat_map(one.values, axes, names, called, limits, bands, MEASURES[measure], small=style.small)
+        maps[method] = drawn
     return {"maps": maps, "limits": limits, "scale": figures.colour_bar(limits)}
 
 

@@ -1,22 +1,25 @@
-"""The rules of MCIS and OAA: the background and the classes of an image contest every pixel.
+"""Rules by which the background, scored 1 - saliency, contests every pixel with the classes: `mcis`, `oaa`, `argmax`.
 
-Published code reads class maps from 8-bit files, so ours are brought to 8 bits first. Scores are float32 and so are
-comparisons with them: the masks are those of GuoleiSun/MCIS_wsss Classifier/gen_gt.py, pixel by pixel.
+The published code of the first two reads class maps from 8-bit files, so ours are brought to 8 bits first. Scores are
+float32 and so are comparisons with them: the masks are those of GuoleiSun/MCIS_wsss Classifier/gen_gt.py, pixel by
+pixel.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
+import torch
+from torch import Tensor
 
-from seedbed import IGNORE
-from seedbed.seeds.rules import Array, Mask, Parameter, Rule, Values, check_numbers, strongest
+from seedbed.seeds.batch import Array, ClassMaps, MapBatch, ignore, look_up, strongest
+from seedbed.seeds.gates import SALIENCY_LEVELS
+from seedbed.seeds.rules import Parameter, Rule, Values
 
 _SMALLEST = 0.01  # share of the pixels that must belong to classes, or the whole mask is ignore
-_LEVELS = np.arange(256)
-_BACKGROUND = np.float32(1) - _LEVELS.astype(np.float32) / np.float32(255)  # score by level of saliency
+_BACKGROUND = torch.from_numpy(np.float32(1) - SALIENCY_LEVELS)  # score by level of saliency
 
 
 @dataclass(frozen=True)
@@ -35,44 +38,79 @@ class ContestRule(Rule):
 
     def compact(self, cams: Array) -> Array:
         """Return the maps as 8-bit levels."""
-        return quantise(np.asarray(cams))
+        batch = MapBatch.of([ClassMaps("", cams, np.arange(len(cams)))])
+        levels: Array = quantise(batch)[0, : len(cams)].numpy()
+        return levels
 
-    def _label(self, cams: Array, ids: Array, saliency: Mask | None, values: Values) -> Mask:
-        assert saliency is not None  # checked in `apply`
-        foreground, conflict, peak = (np.float32(values[name]) for name in ("foreground", "conflict", "peak"))
-        maps = quantise(cams)
-        planes = [saliency, *maps]
-        scores = np.stack([_BACKGROUND, *(_stretch(one) for one in maps)])  # by level, not by pixel
-        suspect = saliency >= values["salient"]
-        for score, plane in zip(scores[1:], maps, strict=True):
-            suspect |= (score > peak)[plane]
-        scores[scores < foreground] = 0
-        rivals = sum((score > conflict).view(np.uint8)[plane] for score, plane in zip(scores, planes, strict=True))
-        _, mask = strongest(
-            np.stack([score[plane] for score, plane in zip(scores, planes, strict=True)]), np.append(0, ids)
-        )
-        mask[rivals > 1] = IGNORE
-        mask[(mask == 0) & suspect] = IGNORE
-        if np.count_nonzero((mask > 0) & (mask < IGNORE)) / mask.size < _SMALLEST:
-            mask[:] = IGNORE
-        return mask
+    def _label(self, batch: MapBatch, values: Values) -> Tensor:
+        assert batch.saliency is not None  # checked in `label`
+        scores, background = _stretch(quantise(batch), batch.inside), _background(batch.saliency)
+        highest, winner = strongest(scores, batch.ids)
+        # What is below `foreground` counts as 0, so it neither wins nor conflicts.
+        labels = winner * ((highest > background) & (highest >= _float32(values["foreground"])))
+        suspect = (batch.saliency >= math.ceil(values["salient"])) | (highest > _float32(values["peak"]))
+        rival = max(_float32(values["foreground"]), _above(values["conflict"]))
+        rivals = (scores >= rival).view(torch.uint8).sum(dim=1, dtype=torch.uint8) + (background >= rival)
+        ignore(labels, (rivals > 1) | ((labels == 0) & suspect))
+        return ignore(labels, _too_small(labels, batch)[:, None, None].expand_as(labels))
 
 
-def quantise(cams: Array) -> Mask:
-    """Return class maps [K,H,W] in 0..1 as levels of 8 bits; maps that are uint8 already as they are.
+@dataclass(frozen=True)
+class ArgmaxRule(Rule):
+    """The highest score wins: of a class that of its map; of the background 1 - saliency, which wins ties."""
+
+    @property
+    def needs_saliency(self) -> bool:
+        """Always: it is the score of the background."""
+        return True
+
+    def _label(self, batch: MapBatch, values: Values) -> Tensor:
+        assert batch.saliency is not None  # checked in `label`
+        highest, winner = strongest(batch.cams, batch.ids)
+        batch.check_numbers(highest)
+        return winner * (highest > _background(batch.saliency))
+
+
+def quantise(batch: MapBatch) -> Tensor:
+    """Return the class maps of a batch as levels of 8 bits, uint8 [N,K,H,W]; levels as they are.
 
     Levels that were stored as level / 255 in float16 come back exactly. Raises UserError for NaN.
     """
-    if cams.dtype == np.uint8:
-        return cams
-    check_numbers(cams)
-    return np.rint(255 * cams.astype(np.float32).clip(0, 1)).astype(np.uint8)
+    if batch.cams.dtype == torch.uint8:
+        return batch.cams
+    scores = batch.cams.float()
+    batch.check_numbers(scores)
+    return scores.clamp(0, 1).mul_(255).round_().to(torch.uint8)
 
 
-def _stretch(levels: Mask) -> npt.NDArray[np.float32]:
-    """Return the score of each of the 256 levels in the map `levels` [H,W]: 0 at its minimum, 1 at its maximum."""
-    low, high = int(levels.min()), int(levels.max())
-    return ((_LEVELS - low) / (high - low + 1e-8)).astype(np.float32)
+def _stretch(levels: Tensor, inside: Tensor | None) -> Tensor:
+    """Return maps of 8-bit levels [N,K,H,W] as float32 scores: 0 at the minimum of a map `inside`, 1 at its maximum."""
+    low, high = levels.amin(dim=(2, 3)), levels.amax(dim=(2, 3))
+    if inside is not None:  # padding is 0, which a maximum does not mind
+        low = levels.masked_fill(~inside[:, None], 255).amin(dim=(2, 3))
+    low, high = low.double()[..., None], high.double()[..., None]
+    every = torch.arange(256, dtype=torch.float64, device=levels.device)
+    return look_up(((every - low) / (high - low + 1e-8)).float(), levels)
+
+
+def _background(saliency: Tensor) -> Tensor:
+    """Return the score of the background, 1 - saliency in float32, [N,H,W]."""
+    return look_up(_BACKGROUND.to(saliency.device), saliency)
+
+
+def _too_small(labels: Tensor, batch: MapBatch) -> Tensor:
+    """Return of which images less than 1 % belongs to classes: bool [N]."""
+    areas = torch.tensor([height * width for height, width in batch.sizes], device=labels.device)
+    return (labels + 1 > 1).flatten(1).sum(dim=1).double() / areas < _SMALLEST  # ignore wraps to 0
+
+
+def _float32(value: float) -> float:
+    return float(np.float32(value))
+
+
+def _above(value: float) -> float:
+    """Return the next float32 above `value` in float32."""
+    return float(np.nextafter(np.float32(value), np.float32(np.inf)))
 
 
 def _parameters(conflict: float, peak: float) -> tuple[Parameter, ...]:
@@ -93,3 +131,6 @@ MCIS = ContestRule("mcis", _SUMMARY, _parameters(conflict=0.99, peak=0.95))
 
 OAA = ContestRule("oaa", f"{_SUMMARY}; the values of OAA", _parameters(conflict=0.9, peak=0.8))
 """Source: Jiang et al., Integral Object Mining via Online Attention Accumulation, ICCV 2019, its code."""
+
+ARGMAX = ArgmaxRule("argmax", "the highest of the class scores and 1 - saliency", ())
+"""The plainest contest, without any number to choose: what the thresholds of the other rules are worth."""

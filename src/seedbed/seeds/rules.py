@@ -5,25 +5,24 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
-import numpy.typing as npt
+from torch import Tensor
 
 from seedbed.errors import UserError, unknown_name
+from seedbed.seeds.batch import Array, ClassMaps, MapBatch, Mask, about, ignore
 
 Axis = Literal["cam", "saliency"]
-Array = npt.NDArray[Any]
-Mask = npt.NDArray[np.uint8]
 Values = Mapping[str, float]
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """A number of a rule in `low`..`high`, never above parameter `at_most`.
+    """A number of a rule in `low`..`high`, never above parameter `at_most`; searched by its logarithm where `log`.
 
-    `axis`: of an exact sweep, whether it is compared with the strongest class score or with the saliency; None for a
-    rule that is not swept. Such a rule is searched in steps of `step`.
+    `axis`: of an exact sweep, whether it decides about the strongest class score or about the saliency; None for a
+    rule that is not swept. Such a rule is searched in steps of `step`. `tried`: values that a publication tried on
+    ground truth, part of every sweep.
     """
 
     name: str
@@ -34,6 +33,19 @@ class Parameter:
     meaning: str
     at_most: str | None = None
     step: float = 0.01
+    log: bool = False
+    tried: tuple[float, ...] = ()
+
+    def values(self, steps: int) -> tuple[float, ...]:
+        """Return what a sweep tries, ascending: `steps` values (2 or more), the published one, and those `tried`.
+
+        Evenly in [low, high); where `log`, geometrically in [low, high].
+        """
+        if self.log:
+            spread = [self.low * (self.high / self.low) ** (step / (steps - 1)) for step in range(steps)]
+        else:
+            spread = [self.low + (self.high - self.low) * step / steps for step in range(steps)]
+        return tuple(sorted({*(round(value, 6) for value in spread), self.published, *self.tried}))
 
 
 @dataclass(frozen=True)
@@ -77,62 +89,33 @@ class Rule(ABC):
                 )
         return resolved
 
+    def label(self, batch: MapBatch, values: Values) -> Tensor:
+        """Return the pseudo-labels of a batch, uint8 [N,H,W] where the batch is: ids 0..C, 255 = ignore and padding.
+
+        Scores are compared in float32. `values` may leave parameters out: those are as published. Raises UserError
+        naming the image for NaN in the maps and a saliency map that is missing, and for bad values.
+        """
+        resolved = self.resolve(values)
+        if self.needs_saliency and batch.saliency is None:
+            message = f"rule {self.name} needs a saliency map for every image"
+            raise about(batch.names[0], message, "dvc repro predict-saliency")
+        labels = self._label(batch, resolved)
+        return labels if batch.inside is None else ignore(labels, ~batch.inside)
+
     def apply(self, cams: Array, classes: Array, saliency: Mask | None, values: Values) -> Mask:
-        """Return the pseudo-label uint8 [H,W]: ids 0..C, 255 = ignore.
+        """Return the pseudo-label uint8 [H,W] of one image: `label` of a batch of one, errors without a name.
 
         `cams`: class maps [K,H,W] in 0..1, float16 or float32, or what `compact` makes of them; `classes`: their
-        0-based classes [K]; `saliency`: uint8 [H,W], read by rules that need it. `values` may leave parameters out:
-        those are as published. Raises UserError for NaN in the maps, a saliency map that is missing or of another
-        size, and bad values.
+        0-based classes [K]; `saliency`: uint8 [H,W], read by rules that need it.
         """
-        resolved, cams = self.resolve(values), np.asarray(cams)
-        if self.needs_saliency:
-            self._check_saliency(saliency, cams.shape[1:])
-        return self._label(cams, np.asarray(classes) + 1, saliency, resolved)
+        batch = MapBatch.of([ClassMaps("", cams, classes, saliency)], saliency=self.needs_saliency)
+        labels: Mask = self.label(batch, values)[0].numpy()
+        return labels
 
     def compact(self, cams: Array) -> Array:
         """Return class maps [K,H,W] in the least memory that `apply` gives the same pseudo-label for."""
         return cams
 
     @abstractmethod
-    def _label(self, cams: Array, ids: Array, saliency: Mask | None, values: Values) -> Mask:
-        """Do what `apply` says, for the `ids` [K] of the classes; everything but NaN is checked."""
-
-    def _check_saliency(self, saliency: Mask | None, shape: tuple[int, ...]) -> None:
-        if saliency is None:
-            raise UserError(f"rule {self.name} needs a saliency map for every image", "dvc repro predict-saliency")
-        if saliency.shape != shape:
-            height, width = saliency.shape
-            raise UserError(
-                f"saliency map of {width} x {height} pixels, class maps of {shape[1]} x {shape[0]}", "dvc repro"
-            )
-
-
-def strongest(scores: Array, ids: Array) -> tuple[npt.NDArray[np.float32], Mask]:
-    """Return per pixel the highest of `scores` [K,H,W] (float32 [H,W]) and which of the `ids` [K] has it (uint8).
-
-    Ties go to the lower id (halbielee/EPS infer.py). Without any id (K = 0) the score is 0 and the id 0. Raises
-    UserError for NaN.
-    """
-    scores, ids = np.asarray(scores), np.asarray(ids, np.uint8)
-    if len(ids) == 0:
-        return np.zeros(scores.shape[1:], np.float32), np.zeros(scores.shape[1:], np.uint8)
-    first, *others = np.argsort(ids)
-    highest = scores[first].astype(np.float32)
-    winner = np.full(highest.shape, ids[first])
-    for index in others:
-        better = scores[index] > highest
-        np.maximum(
-            winner, better.view(np.uint8) * ids[index], out=winner
-        )  # ids ascend: the later winner is the maximum
-        np.maximum(highest, scores[index], out=highest)
-    check_numbers(highest)  # np.maximum hands every NaN on
-    return highest, winner
-
-
-def check_numbers(values: Array) -> None:
-    """Raise UserError when class maps, or what was computed from them, hold NaN or infinity."""
-    if not np.isfinite(values.max(initial=0)):
-        raise UserError(
-            "the class maps hold NaN or infinity", "dvc repro -f seeds, after a look at the localiser's loss curve"
-        )
+    def _label(self, batch: MapBatch, values: Values) -> Tensor:
+        """Do what `label` says, whatever padding gets; everything but the numbers of the maps is checked."""

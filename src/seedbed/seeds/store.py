@@ -103,7 +103,12 @@ class MapStore:
         return iter(self._shard_of)
 
     def maps(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """Return maps float32 [K,H,W] in 0..1 and their classes int64 [K] (0-based) of image `name`.
+        """Return what `stored` does, the maps as float32."""
+        maps, classes = self.stored(name)
+        return maps.astype(np.float32), classes
+
+    def stored(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return maps float16 [K,H,W] in 0..1 and their classes int64 [K] (0-based) of image `name`.
 
         Raises UserError when the store lacks the image, and when its shard is missing or damaged.
         """
@@ -112,7 +117,7 @@ class MapStore:
         path = self.folder / self._shard_of[name]
         try:
             shard = self._open(path)
-            return shard.get_tensor(name).astype(np.float32), shard.get_tensor(name + _CLASSES)
+            return shard.get_tensor(name), shard.get_tensor(name + _CLASSES)
         except FileNotFoundError:
             raise UserError(f"shard {path} is missing", f"dvc checkout, or {self._fix}") from None
         except SafetensorError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, get_args, get_origin
 
 from pydantic.fields import FieldInfo
@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 from seedbed.methods import METHODS
 from seedbed.params import Block, Params
 from seedbed.seeds.fusion import RULES
+from seedbed.seeds.rules import Parameter
 
 _HEAD = """# Parameters
 
@@ -29,9 +30,7 @@ def parameters_page() -> str:
         lines += [*(_table(method.options()) if method.options.model_fields else ["None."]), ""]
     for rule in RULES.values():
         lines += [f"## fusion.METHOD.values, rule {rule.name}", "", f"{rule.summary.capitalize()}.", ""]
-        lines += ["| name | range | published | meaning |", "|---|---|---|---|"]
-        lines += [f"| `{p.name}` | {p.low} to {p.high} | {p.published} | {p.meaning} |" for p in rule.parameters]
-        lines.append("")
+        lines += [*_rule_table(rule.parameters), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -61,6 +60,16 @@ def _table(block: Block) -> list[str]:
             value = getattr(block, name)
             default = "null" if value is None else value
             rows.append(f"| `{name}` | {_type(field)} | `{default}` | {field.description} |")
+    return rows
+
+
+def _rule_table(parameters: Sequence[Parameter]) -> list[str]:
+    if not parameters:
+        return ["None."]
+    rows = ["| name | range | published | meaning |", "|---|---|---|---|"]
+    for one in parameters:
+        scale = ", logarithmic" if one.log else ""
+        rows.append(f"| `{one.name}` | {one.low} to {one.high}{scale} | {one.published} | {one.meaning} |")
     return rows
 
 

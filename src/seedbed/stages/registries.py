@@ -23,7 +23,10 @@ def show() -> None:
         (
             rule.name,
             rule.summary
-            + "".join(f"\n  {p.name} {p.low}..{p.high}, published {p.published}: {p.meaning}" for p in rule.parameters),
+            + "".join(
+                f"\n  {p.name} {p.low}..{p.high}{' (log)' if p.log else ''}, published {p.published}: {p.meaning}"
+                for p in rule.parameters
+            ),
         )
         for rule in RULES.values()
     ]

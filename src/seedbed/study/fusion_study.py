@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
+from optuna.distributions import BaseDistribution, IntDistribution
 from optuna.trial import Trial
 
-from seedbed.errors import UserError
-from seedbed.evaluate.scores import PRIMARY, VARIANTS, scores
 from seedbed.seeds.fusion import find_gate_rule
-from seedbed.seeds.gates import GateRule
-from seedbed.seeds.rules import Axis
-from seedbed.study.tables import Grid, Totals
+from seedbed.seeds.rules import Values
+from seedbed.study.grid import Grid
+from seedbed.study.optima import miou, nothing_to_choose_by, optimum
+from seedbed.study.tables import Totals
 from seedbed.study.trials import Number, Runner, Search, Settings, TrialRecord, best
 
-Array = npt.NDArray[Any]
+__all__ = ["RuleStudy", "choice", "miou", "nothing_to_choose_by", "optimum", "search", "study_rule"]
 
 
 @dataclass(frozen=True)
@@ -30,101 +28,58 @@ class RuleStudy:
     trials: list[TrialRecord]
 
 
-def study_rule(rule: str, tune: Totals, every: Totals, runner: Runner, trials: int) -> RuleStudy:
-    """Choose values of `rule` by Optuna on the `tune` images, and find the exact optima there and on `every` image."""
+def study_rule(rule: str, tune: Totals, every: Totals, runner: Runner, trials: int, images: int = 0) -> RuleStudy:
+    """Choose values of `rule` by Optuna on the `tune` images, and find the exact optima there and on `every` image.
+
+    `images`: how many of them are `tune` images, noted in the storage; 0 = unknown.
+    """
     optima = {"grid": optimum(rule, tune), "oracle": optimum(rule, every)}
-    records = runner.run(_search(rule, tune), trials)
+    records = runner.run(search(rule, tune, images), trials)
     return RuleStudy(rule, {"published": find_gate_rule(rule).published, "chosen": choice(records)} | optima, records)
 
 
-def choice(records: list[TrialRecord]) -> dict[str, float]:
+def choice(records: Sequence[TrialRecord]) -> dict[str, float]:
     """Return the values of the best trial."""
     return {name: float(value) for name, value in best(records).values.items()}
 
 
-def miou(conf: Array) -> Array:
-    """Return the mIoU [...] of confusion matrices [...,K,K+1] in the primary variant."""
-    variant = VARIANTS[PRIMARY]
-    return scores(conf, variant.ignore, variant.absent).miou
-
-
-def optimum(rule: str, totals: Totals) -> dict[str, float]:
-    """Return the values of `rule` with the highest mIoU among all settings on the grid, ignore bands included.
-
-    No search: with ignored pixels counted as errors, the IoU of the object classes depends on the inner gate alone and
-    the IoU of the background on the outer gate alone. So the best outer gate is, for every inner one, the best
-    background IoU of those that enclose it. Raises UserError when no pixel has a true id.
-    """
-    entry = find_gate_rule(rule)
-    variant = VARIANTS[PRIMARY]
-    iou = scores(totals.sweep(rule), variant.ignore, variant.absent).iou
-    background, objects = iou[..., 0], iou[..., 1:]
-    # An undefined background IoU (none in truth, none predicted) is left out of the mean, and so beats 0.
-    rank = np.where(np.isnan(background), np.inf, background)
-    best_score, best_gates = -1.0, None
-    for inner in np.ndindex(background.shape):
-        outer = _best_enclosing(rank, inner) if _has_band(entry) else inner
-        terms = np.append(objects[inner], background[outer])
-        score = np.nansum(terms) / max(np.isfinite(terms).sum(), 1)
-        if np.isfinite(terms).any() and score > best_score:
-            best_score, best_gates = score, (inner, outer)
-    if best_gates is None:
-        raise nothing_to_choose_by()
-    return _values(entry, totals.grid, *best_gates)
-
-
-def nothing_to_choose_by() -> UserError:
-    """Return the error for images whose masks are all ignore."""
-    return UserError(
-        "no pixel of the images has a true id other than ignore: nothing to choose thresholds by",
-        "seedbed data check",
-    )
-
-
-def _best_enclosing(rank: Array, inner: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the index of the highest `rank` among the gates with no threshold above that of `inner`."""
-    enclosing = rank[tuple(slice(index + 1) for index in inner)]
-    return tuple(int(index) for index in np.unravel_index(np.argmax(enclosing), enclosing.shape))
-
-
-def _has_band(rule: GateRule) -> bool:
-    return any(parameter.at_most for parameter in rule.parameters)
-
-
-def _values(rule: GateRule, grid: Grid, inner: tuple[int, ...], outer: tuple[int, ...]) -> dict[str, float]:
-    """Return the values of gates given by the indices of their thresholds, (cam,) or (cam, saliency)."""
-    place: dict[Axis | None, int] = {"cam": 0, "saliency": 1}
-    chosen = {
-        parameter.name: (outer if parameter.at_most else inner)[place[parameter.axis]] for parameter in rule.parameters
-    }
-    return _decode(rule, grid)(chosen)
-
-
-def _thresholds(grid: Grid) -> Mapping[Axis | None, tuple[float, ...]]:
-    return {"cam": grid.cam, "saliency": grid.saliency}
-
-
-def _decode(rule: GateRule, grid: Grid) -> Callable[[Settings], dict[str, float]]:
-    """Return the function from the indices of thresholds, by parameter, to their values."""
-    thresholds = _thresholds(grid)
-    return lambda chosen: {
-        parameter.name: thresholds[parameter.axis][int(chosen[parameter.name])] for parameter in rule.parameters
-    }
-
-
-def _search(rule: str, tune: Totals) -> Search:
-    """Describe the search over the grid; Optuna's parameters are indices of thresholds."""
-    entry, thresholds = find_gate_rule(rule), _thresholds(tune.grid)
-    decode = _decode(entry, tune.grid)
+def search(rule: str, tune: Totals, images: int = 0) -> Search:
+    """Describe the search over the grid of the `tune` images, so many (0 = unknown); a trial is a look-up."""
+    values = values_at(rule, tune.grid)
 
     def objective(trial: Trial) -> float:
-        chosen: dict[str, Number] = {}
-        for parameter in entry.parameters:
-            last = chosen[parameter.at_most] if parameter.at_most else len(thresholds[parameter.axis]) - 1
-            chosen[parameter.name] = trial.suggest_int(parameter.name, 0, int(last))
-        return float(miou(tune.confusion_at(rule, decode(chosen))))
+        return float(miou(tune.confusion_at(rule, values(trial.params))))
 
-    published = {
-        parameter.name: thresholds[parameter.axis].index(parameter.published) for parameter in entry.parameters
-    }
-    return Search(f"fusion/{rule}", tune.digest, objective, published, lambda chosen: dict(decode(chosen)))
+    published = places_of(rule, tune.grid, find_gate_rule(rule).published)
+    space = space_of(rule, tune.grid)
+    return Search(f"fusion/{rule}", tune.digest, objective, published, values, space=space, images=images)
+
+
+def space_of(rule: str, grid: Grid) -> dict[str, BaseDistribution]:
+    """Return what Optuna draws for each parameter of a swept rule: the place of its value on `grid.axes[rule]`."""
+    return {name: IntDistribution(0, len(axis) - 1) for name, axis in _axes(rule, grid).items()}
+
+
+def values_at(rule: str, grid: Grid) -> Callable[[Settings], dict[str, Number]]:
+    """Return the function from places to the values of a swept rule.
+
+    A low value above its high one counts as that one: so the ranges are fixed, as some samplers need them.
+    """
+    parameters, axes = find_gate_rule(rule).parameters, _axes(rule, grid)
+
+    def values(places: Settings) -> dict[str, Number]:
+        found: dict[str, Number] = {name: axis[int(places[name])] for name, axis in axes.items()}
+        return {one.name: min(found[one.name], found[one.at_most or one.name]) for one in parameters}
+
+    return values
+
+
+def places_of(rule: str, grid: Grid, values: Values) -> dict[str, Number]:
+    """Return the places of `values`, of all parameters of a swept rule; ValueError for one off the grid."""
+    return {name: axis.index(values[name]) for name, axis in _axes(rule, grid).items()}
+
+
+def _axes(rule: str, grid: Grid) -> dict[str, tuple[float, ...]]:
+    """Return the values that each parameter may take."""
+    axes: Mapping[Any, tuple[float, ...]] = grid.axes[rule]
+    return {parameter.name: axes[parameter.axis] for parameter in find_gate_rule(rule).parameters}

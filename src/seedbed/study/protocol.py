@@ -2,7 +2,8 @@
 
 Thresholds picked on the ground truth they are scored on flatter every method. So `tune_images` labelled images choose
 (the *tune* split), all others report (the *report* split), and the *oracle*, chosen on all images, stands beside the
-choice. Every mIoU is the primary variant of `seedbed.evaluate.scores`, that of `first_release` excepted.
+choice. With `tune_images: all` the choice is an oracle itself: both splits are all images. Every mIoU is the primary
+variant of `seedbed.evaluate.scores`, that of `first_release` excepted.
 
 Layout of `study.json` (numbers are fractions in 0..1, undefined ones null; no timings: equal inputs give equal bytes)::
 
@@ -11,10 +12,11 @@ Layout of `study.json` (numbers are fractions in 0..1, undefined ones null; no t
        "statement": str,               # one or two sentences for the page
        "variant": str,                 # name of the mIoU variant
        "seed": int,
+       "oracle": bool,                 # whether all images choose, and every point is scored on those that chose it
        "images": {"tune": int, "report": int, "all": int},
        "missing_classes": [int, ...]   # 0-based classes that no tune image shows although another image does
      },
-     "grid": {"cam": [float, ...], "saliency": [float, ...]},      # the swept thresholds, ascending
+     "grid": {"cam": [float, ...], "saliency": [float, ...]},      # the thresholds behind all sweeps, ascending
      "rules": {
        <rule>: {
          "summary": str,
@@ -25,11 +27,24 @@ Layout of `study.json` (numbers are fractions in 0..1, undefined ones null; no t
            "grid": POINT,              # if swept: the exact optimum on the tune split, over every setting on the grid
            "oracle": POINT             # if swept: the exact optimum on ALL images: an upper bound, never a result
          },
-         "regret": float | null,       # tune mIoU of "grid" minus that of "chosen": what Optuna left on the table
-         "trials": int,                # trials that ended with a score
-         "surface": null | {
+         "trials": int,                # trials that ended with a score; 0 for a rule without parameters
+         "curve": null | [REACHED, ...],     # choices by 0, `curve_images` and all images, in this order; null for
+                                       # a rule without parameters
+         "regret": null | float,       # tune mIoU of "grid" minus that of "chosen": what Optuna left on the table
+         "oracle_gap": null | float,   # mIoU on ALL images of "oracle" minus that of "chosen"
+         "optimum": null | {           # 95 % interval of the exact optimum over bootstrap samples of the tune split
+           "split": "tune", "values": {<parameter>: [low, high]}, "miou": [low, high], "samples": int
+         },
+         "per_class": null | [         # the setting with the highest IoU of each class on ALL images: oracles too;
+           {"class": int, "values": null | {<parameter>: float}, "iou": null | float}, ...    # null if absent in truth
+         ],
+         "surface": null | {           # every band-free setting of the sweep: all pixels get a class or background
            "axes": [{"parameter": str, "values": [float, ...]}, ...],    # 1 axis: threshold curve; 2 axes: heat map
-           "miou": {"tune": NESTED, "report": NESTED, "all": NESTED}     # nested lists, a level per axis, in order
+           "miou"/"precision"/"recall"/"coverage": {"tune": NESTED, "report": NESTED, "all": NESTED},
+           "band": null | {            # the ignore band between the saliency thresholds, the others as chosen
+             "axes": [{"parameter": "saliency_low", "values": [...]}, {"parameter": "saliency_high", "values": [...]}],
+             "miou"/"precision"/"recall"/"coverage": {"all": NESTED}     # null where low > high
+           }
          },
          "first_release": {            # of rule `threshold` alone: the sweep of EPS's first release; never a result
            "thresholds": [float, ...],
@@ -40,10 +55,19 @@ Layout of `study.json` (numbers are fractions in 0..1, undefined ones null; no t
      },
      "crf": null | {                   # null when there were no CRF trials
        "rule": str, "values": {<name>: float},    # the pseudo-labels that were refined
-       "images": int,                  # tune images each trial was scored on
-       "without": float,               # mIoU of these images before the CRF
-       "published": {"params": {<name of CrfParams>: float | int}, "miou": float},
-       "chosen": {"params": {...}, "miou": float},
+       "images": int,                  # tune images each trial was scored on, the first in order of choice
+       "tune_images": int, "report_images": int,  # images that the points are scored on
+       "subset": {"published": float, "chosen": float},     # mIoU on the images of the trials
+                                       # "chosen": the best trial there, if it beats "published" on the whole tune
+                                       # split; else as published
+       "points": {
+         "without"/"published"/"chosen": {        # labels as they are, and refined by two settings
+           "params": null | {<name of CrfParams>: float | int},
+           "miou": {"tune": float, "report": float},
+           "interval": [low, high]}    # as in POINT
+       },
+       "gain": {"miou": float, "interval": [low, high]},    # report mIoU of "chosen" minus "without", paired by image
+       "published_gain": {...},        # the same of "published"
        "trials": int, "pruned": int    # trials that ended with a score; trials stopped early
      }
     }
@@ -51,18 +75,28 @@ Layout of `study.json` (numbers are fractions in 0..1, undefined ones null; no t
     POINT = {"values": {<parameter>: float},
              "miou": null | {"tune": float, "report": float, "all": float},
              "interval": null | [low, high]}      # 95 % bootstrap interval of the report mIoU over images
+    REACHED = {"tune_images": int | "all", "oracle": bool, "seeds": int, "each": [float, ...],
+               "miou": float, "low": float, "high": float}
+    NESTED = nested lists, a level per axis, in order
 
-For a rule with an ignore band (`saliency-gate`) the axes are the band-free settings, `cam_low = cam_high` and
-`saliency_low = saliency_high`, named "cam" and "saliency"; its points may use the band. Rules that are not made of
-gates (`mcis`, `oaa`) are not swept: Optuna's trials apply them to the tune images, and "grid", "oracle", regret and
-surface are missing or null. With tune_images = 0 they are so for every rule, there is no "first_release", and the
-choice is as published.
+REACHED of n images: drawn with `seeds` seeds as the tune split is, each time the exact optimum on them (of other rules
+the best of the published setting and as many settings drawn at random, without a look at any mask, as there were
+trials), scored on all *other* images: `each`, their mean and the ends of 95 % of them. With 0 (as published, `seeds` 0)
+and "all" (the oracle, `seeds` 0) there is one choice, scored on all images, with its bootstrap interval over images.
+Numbers of images that leave none to score on are left out.
+
+Precision and recall are means over object classes in truth or prediction, coverage is the share of pixels that got a
+label. For a rule with an ignore band (`saliency-gate`) the axes of the surface are the band-free settings,
+`cam_low = cam_high` and `saliency_low = saliency_high`, named "cam" and "saliency"; its points may use the band. Rules
+that are not made of gates (`mcis`, `oaa`, `argmax`) are not swept: Optuna's trials apply them to the tune images, and
+"grid", "oracle", regret, gap, optimum, per_class and surface are missing or null. With tune_images = 0 they are so for
+every rule, there is no "first_release" and no curve, and the choice is as published.
 
 Beside it in the study's folder: `best.yaml` (`read_best`: the chosen values of every rule, and the CRF parameters or
 null), `split.json` ({"tune": [id, ...], "report": [id, ...]}: in order of choice; in list order), `trials.csv` (study,
-trial, state, miou, values), `table.npz` (`Tables.load`, if a rule is swept), and `confusion-<rule>-<point>.npz`
-(`evaluate.load_confusions`: the report split's images, for paired intervals between methods under the same rule; one
-file per rule and point).
+trial, state, miou, values), `table.npz` (`Tables.load`, if a rule is swept), and `confusion-<rule>-<point>.npz` and
+`confusion-crf-<point>.npz` (`evaluate.load_confusions`: the report split's images, for paired intervals between
+methods; one file per point).
 """
 
 from __future__ import annotations
@@ -70,54 +104,29 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import yaml
 
-from seedbed.errors import UserError, named
+from seedbed.errors import UserError
 from seedbed.evaluate.scores import PRIMARY
 from seedbed.files import write_json, write_text
 from seedbed.params import CrfParams, StudyParams
 from seedbed.seeds.fusion import find_rule
 from seedbed.study.applied import Application
-from seedbed.study.crf_study import CrfItem, CrfStudy, study_crf
+from seedbed.study.curve import Draws
+from seedbed.study.inputs import Machine, StudyInputs
+from seedbed.study.refinement import Refinement
 from seedbed.study.scoring import Reporter, Sweep, unscored
-from seedbed.study.tables import Grid, ImageMaps, Tables
+from seedbed.study.split import Split, check_split, choose_split
+from seedbed.study.tables import Grid, Tables
 from seedbed.study.trials import Runner, TrialRecord
 
-Array = npt.NDArray[Any]
-
-
-@dataclass(frozen=True)
-class StudyInputs:
-    """The images of a study and how to read them, by id.
-
-    `name`: of the image list, for people; `labels`: 0/1 vectors [C]; `cams`: class maps [K,H,W] and their 0-based
-    classes [K]; `saliency`, `mask`: uint8 [H,W]; `image`: RGB uint8 [H,W,3]. `num_ids` is C + 1.
-    """
-
-    name: str
-    ids: Sequence[str]
-    num_ids: int
-    labels: Mapping[str, Array]
-    cams: Callable[[str], tuple[Array, Array]]
-    saliency: Callable[[str], Array]
-    mask: Callable[[str], Array]
-    image: Callable[[str], Array]
-
-
-@dataclass(frozen=True)
-class Split:
-    """Images that choose (in order of choice) and images that report (in list order)."""
-
-    tune: tuple[str, ...]
-    report: tuple[str, ...]
+RuleStudy = Callable[[str, Runner, int], tuple[dict[str, Any], list[TrialRecord]]]
 
 
 @dataclass(frozen=True)
@@ -126,32 +135,6 @@ class Best:
 
     rules: dict[str, dict[str, float]]
     crf: CrfParams | None
-
-
-def choose_split(ids: Sequence[str], labels: Mapping[str, Array], tune_images: int, seed: int) -> Split:
-    """Draw `tune_images` of the `ids`, the same for every method: at random, but every class that fits in is shown.
-
-    Rare classes first, each class not shown yet gets the first image of the random order that has it; random images
-    fill up. Only image labels are looked at. Raises UserError when no image would be left to report on.
-    """
-    if tune_images and tune_images >= len(ids):
-        raise UserError(
-            f"study.tune_images ({tune_images}) leaves none of the {len(ids)} images to report on",
-            "edit study.tune_images in params.yaml",
-        )
-    order = [ids[index] for index in np.random.default_rng(seed).permutation(len(ids))]
-    classes = {name: set(np.flatnonzero(labels[name]).tolist()) for name in order} if tune_images else {}
-    holders = {index: [name for name in order if index in classes[name]] for index in set().union(*classes.values())}
-    tune: dict[str, None] = {}  # an ordered set
-    shown: set[int] = set()
-    for index in sorted(holders, key=lambda index: (len(holders[index]), index)):
-        if index not in shown and len(tune) < tune_images:
-            tune[holders[index][0]] = None
-            shown |= classes[holders[index][0]]
-    for name in order:
-        if len(tune) < tune_images:
-            tune[name] = None
-    return Split(tuple(tune), tuple(name for name in ids if name not in tune))
 
 
 def run_study(
@@ -163,14 +146,14 @@ def run_study(
     runner: Runner,
     *,
     bootstrap: int,
-    jobs: int = 1,
+    machine: Machine = Machine(),  # noqa: B008 - frozen
 ) -> dict[str, Any]:
     """Run the study of one method, write its files into `folder`, and return the content of study.json.
 
     `rule` is the one whose pseudo-labels the CRF trials refine, `crf` the first of these trials; `bootstrap` is the
-    number of samples behind each interval, `jobs` the number of CRF processes (0 = one per core). The runner's seed
-    draws the split too; its journal continues a killed study. With `params.tune_images` = 0 no mask is read: published
-    values are the choice. Raises UserError for unknown rules and bad input.
+    number of samples behind each interval. The runner's seed draws the split too; its storage continues a killed study.
+    With `params.tune_images` = 0 no mask is read: published values are the choice. Raises UserError for unknown rules,
+    images that may not choose, and bad input.
     """
     _check_rules(rule, params.rules)
     split = choose_split(inputs.ids, inputs.labels, params.tune_images, runner.seed)
@@ -179,24 +162,30 @@ def run_study(
     for leftover in folder.glob("*.npz"):
         leftover.unlink()
     rules: dict[str, Any] = {name: unscored(name) for name in params.rules}
-    refined: CrfStudy | None = None
+    refined: dict[str, Any] | None = None
+    best_crf: CrfParams | None = None
     trials: list[TrialRecord] = []
     if split.tune:
-        reporter = Reporter(folder, split.tune, split.report, bootstrap, runner.seed)
-        for name, study in _studies(inputs, params.rules, grid, reporter):
+        check_split(inputs.ids, inputs.evaluation)
+        draws = Draws.of(inputs.ids, inputs.labels, params.curve_images, params.curve_seeds, bootstrap, runner.seed)
+        reporter = Reporter(folder, split.tune, split.report, draws)
+        for name, study in _studies(inputs, params.rules, grid, reporter, machine):
             rules[name], its_trials = study(name, runner, params.trials)
             trials += its_trials
         if params.crf_trials:
-            items = _crf_items(inputs, split.tune[: params.crf_images], rule, rules[rule]["points"]["chosen"]["values"])
-            refined = study_crf(items, inputs.num_ids, crf, runner, params.crf_trials, jobs)
-            trials += refined.trials
+            refinement = Refinement(inputs, rule, rules[rule]["points"]["chosen"]["values"], machine)
+            refined, best_crf, its_trials = refinement.study(crf, params, runner, reporter)
+            trials += its_trials
     result = {
         "protocol": _protocol(inputs, split, runner.seed),
         "grid": {"cam": list(grid.cam), "saliency": list(grid.saliency)},
         "rules": rules,
-        "crf": refined and {"rule": rule, "values": rules[rule]["points"]["chosen"]["values"]} | refined.describe(),
+        "crf": refined,
     }
-    _write(folder, result, split, trials, refined)
+    write_json(folder / "split.json", asdict(split))
+    write_best(folder, {name: entry["points"]["chosen"]["values"] for name, entry in rules.items()}, best_crf)
+    write_trials(folder, trials)
+    write_json(folder / "study.json", result)
     return result
 
 
@@ -213,6 +202,25 @@ def read_best(path: Path) -> Best:
         raise UserError(f"{path} is not the choice of a study ({error})", f"rm {path}, then {fix}") from None
 
 
+def write_best(folder: Path, rules: dict[str, dict[str, float]], crf: CrfParams | None) -> None:
+    """Write what `read_best` reads."""
+    choice = {"rules": rules, "crf": crf and crf.model_dump()}
+    write_text(folder / "best.yaml", yaml.safe_dump(choice, sort_keys=True))
+
+
+def write_trials(folder: Path, trials: Sequence[TrialRecord], times: bool = False) -> None:
+    """Write the table trials.csv; without `times`, equal studies give equal bytes."""
+    rows = [
+        [trial.study, trial.number, trial.state, trial.miou, json.dumps(trial.values, sort_keys=True)]
+        + ([round(trial.seconds, 3), trial.cost] if times else [])
+        for trial in trials
+    ]
+    header = ["study", "trial", "state", "miou", "values"] + (["seconds", "seconds per image"] if times else [])
+    table = io.StringIO()
+    csv.writer(table, lineterminator="\n").writerows([header, *rows])
+    write_text(folder / "trials.csv", table.getvalue())
+
+
 def _check_rules(rule: str, studied: Sequence[str]) -> None:
     for name in (rule, *studied):
         find_rule(name)
@@ -223,45 +231,31 @@ def _check_rules(rule: str, studied: Sequence[str]) -> None:
 
 
 def _studies(
-    inputs: StudyInputs, rules: Sequence[str], grid: Grid, reporter: Reporter
-) -> Iterator[tuple[str, Callable[[str, Runner, int], tuple[dict[str, Any], list[TrialRecord]]]]]:
+    inputs: StudyInputs, rules: Sequence[str], grid: Grid, reporter: Reporter, machine: Machine
+) -> Iterator[tuple[str, RuleStudy]]:
     """Yield every rule with the study that can do it. Images are counted once, before the first rule that is swept."""
     sweep: Sweep | None = None
     for name in rules:
         if not find_rule(name).swept:
-            read = partial(_read, inputs, saliency=find_rule(name).needs_saliency)
-            yield name, Application(read, inputs.ids, inputs.num_ids, reporter).study
+            read = partial(inputs.maps, saliency=find_rule(name).needs_saliency)
+            yield name, Application(read, inputs.ids, inputs.num_ids, reporter, machine.device).study
             continue
         if sweep is None:
-            maps = _read(inputs, inputs.ids, saliency=bool(grid.saliency))
-            sweep = Sweep(Tables.build(maps, inputs.num_ids, grid), reporter)
+            maps = inputs.maps(inputs.ids, saliency=bool(grid.saliency))
+            sweep = Sweep(Tables.build(maps, inputs.num_ids, grid, machine.device), reporter)
             sweep.tables.save(reporter.folder / "table.npz")
         yield name, sweep.study
-
-
-def _read(inputs: StudyInputs, ids: Sequence[str], saliency: bool) -> Iterator[ImageMaps]:
-    """Yield the maps of images, one at a time."""
-    for name in ids:
-        yield ImageMaps(name, *inputs.cams(name), inputs.mask(name), inputs.saliency(name) if saliency else None)
-
-
-def _crf_items(inputs: StudyInputs, ids: Sequence[str], rule: str, values: Mapping[str, float]) -> list[CrfItem]:
-    """Return images with the pseudo-labels that `rule` gives them."""
-    entry = find_rule(rule)
-    items = []
-    for name in ids:
-        cams, classes = inputs.cams(name)
-        with named(name):
-            labels = entry.apply(cams, classes, inputs.saliency(name) if entry.needs_saliency else None, values)
-        candidates = [0, *(int(index) + 1 for index in classes)]
-        items.append(CrfItem(name, inputs.image(name), labels, inputs.mask(name), candidates))
-    return items
 
 
 def _protocol(inputs: StudyInputs, split: Split, seed: int) -> dict[str, Any]:
     """Return the entry `protocol` of study.json."""
     tune, report, every = len(split.tune), len(split.report), len(inputs.ids)
-    if tune:
+    if split.oracle:
+        statement = (
+            f"Oracle: thresholds are chosen on all {every} images of {inputs.name} and scored on the same images. "
+            "Every number here is an upper bound, not a result."
+        )
+    elif tune:
         statement = (
             f"Thresholds are chosen on {tune} of the {every} images of {inputs.name} (drawn with seed {seed}, "
             f"the same for every method) and reported on the other {report}. "
@@ -273,29 +267,7 @@ def _protocol(inputs: StudyInputs, split: Split, seed: int) -> dict[str, Any]:
         "statement": statement,
         "variant": PRIMARY,
         "seed": seed,
+        "oracle": split.oracle,
         "images": {"tune": tune, "report": report, "all": every},
-        "missing_classes": sorted(_shown(inputs, inputs.ids) - _shown(inputs, split.tune)) if tune else [],
+        "missing_classes": sorted(inputs.shown(inputs.ids) - inputs.shown(split.tune)) if tune else [],
     }
-
-
-def _shown(inputs: StudyInputs, ids: Sequence[str]) -> set[int]:
-    """Return the 0-based classes in the image labels of `ids`."""
-    return {int(index) for name in ids for index in np.flatnonzero(inputs.labels[name])}
-
-
-def _write(
-    folder: Path, result: dict[str, Any], split: Split, trials: list[TrialRecord], refined: CrfStudy | None
-) -> None:
-    """Write everything but the .npz files; study.json last."""
-    chosen = {name: entry["points"]["chosen"]["values"] for name, entry in result["rules"].items()}
-    choice = {"rules": chosen, "crf": refined.chosen.model_dump() if refined else None}
-    write_text(folder / "best.yaml", yaml.safe_dump(choice, sort_keys=True))
-    write_json(folder / "split.json", asdict(split))
-    rows = [
-        [trial.study, trial.number, trial.state, trial.miou, json.dumps(trial.values, sort_keys=True)]
-        for trial in trials
-    ]
-    table = io.StringIO()
-    csv.writer(table, lineterminator="\n").writerows([["study", "trial", "state", "miou", "values"], *rows])
-    write_text(folder / "trials.csv", table.getvalue())
-    write_json(folder / "study.json", result)

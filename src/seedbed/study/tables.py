@@ -15,71 +15,37 @@ import functools
 import hashlib
 import math
 import zipfile
-from collections.abc import Iterable, Sequence
+import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from seedbed import IGNORE
-from seedbed.errors import UserError, named
+from seedbed.errors import UserError
+from seedbed.evaluate.confusion import Confusions
 from seedbed.files import write_atomic
-from seedbed.seeds.fusion import find_gate_rule, find_rule
-from seedbed.seeds.gates import SALIENCY_LEVELS, Gate, GateRule
-from seedbed.seeds.rules import Values, strongest
+from seedbed.seeds.fusion import find_gate_rule
+from seedbed.seeds.gates import Gate
+from seedbed.seeds.rules import Values
+from seedbed.study.counting import Counted, count, count_on
+from seedbed.study.grid import Grid
+from seedbed.study.sparse import confuse
 
 Array = npt.NDArray[Any]
 Counts = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.uint8]
 
-_UNUSED_BITS = 13  # a float16 read as float32 leaves the last 13 bits of the mantissa zero
-
-
-@dataclass(frozen=True)
-class Grid:
-    """The swept thresholds, ascending, distinct in float32: on the class score and, unless empty, on the saliency."""
-
-    cam: tuple[float, ...]
-    saliency: tuple[float, ...] = ()
-
-    @classmethod
-    def of(cls, rules: Sequence[str], cam_steps: int, saliency_steps: int) -> Grid:
-        """Return so many thresholds evenly in [0, 1) on each axis that `rules` are swept over, and published ones too.
-
-        Those are the published values, and what a first release tried on class scores.
-        """
-        swept = [entry for entry in map(find_rule, rules) if isinstance(entry, GateRule)]
-        tried = {threshold for entry in swept for threshold in entry.first_release}
-        axes = {}
-        for axis, steps, more in (("cam", cam_steps, tried), ("saliency", saliency_steps, set())):
-            published = [one.published for entry in swept for one in entry.parameters if one.axis == axis]
-            even = [round(step / steps, 6) for step in range(steps)]
-            axes[axis] = tuple(sorted({*even, *published, *more})) if published else ()
-        return cls(**axes)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Number of cam bins and of saliency bins: bin n holds what exceeds exactly the n lowest thresholds."""
-        return len(self.cam) + 1, len(self.saliency) + 1
-
-    def bins(self, gate: Gate) -> tuple[int, int]:
-        """Return the lowest cam bin and saliency bin that pass `gate`; ValueError for thresholds off the grid."""
-        return self.cam.index(gate.cam) + 1, 0 if gate.saliency is None else self.saliency.index(gate.saliency) + 1
-
-
-class Cells(NamedTuple):
-    """Where counted pixels lie: arrays of winning ids (0 = image without classes), true ids, cam and saliency bins."""
-
-    winner: Array
-    truth: Array
-    cam: Array
-    saliency: Array
-
 
 class ImageMaps(NamedTuple):
-    """One image: maps [K,H,W] of 0-based classes [K], ground truth and (for a grid with it) saliency uint8 [H,W]."""
+    """One image: maps [K,H,W] (float16, float32) of 0-based classes [K]; ground truth and saliency uint8 [H,W].
+
+    Only a grid with saliency thresholds needs the saliency map.
+    """
 
     name: str
     cams: Array
@@ -88,52 +54,26 @@ class ImageMaps(NamedTuple):
     saliency: Mask | None
 
 
-def count_cells(image: ImageMaps, num_ids: int, grid: Grid) -> tuple[Array, Array]:
-    """Return the non-zero counts of one image: codes int32 [M] (of `Cells`, by `numpy.ravel_multi_index`) and counts.
+def count_cells(image: ImageMaps, num_ids: int, grid: Grid, device: torch.device | None = None) -> Counted:
+    """Return the non-zero counts of one image: codes int32 [M], ascending, and counts, as `seedbed.study.counting`.
 
-    Raises UserError naming the image when sizes differ, an id is unknown or a map holds NaN.
+    On a `device` other than the CPU in torch. Raises UserError naming the image when sizes differ, an id is unknown or
+    a map holds NaN.
     """
     _check_sizes(image, grid)
-    winners = np.sort(np.asarray(image.classes)) + 1 if len(image.classes) else np.zeros(1, np.int64)
-    with named(image.name):
-        score, rank = strongest(image.cams, np.searchsorted(winners, np.asarray(image.classes) + 1))
-    truth = image.truth + np.uint8(1)  # wraps: 0 = ignore
-    if truth.max(initial=0) > num_ids:
+    if (image.truth + np.uint8(1)).max(initial=0) > num_ids:  # wraps: 0 = ignore
         raise _unknown_ids(image, num_ids)
-    # One number per pixel, then one count. A winner is its rank in this image, so that the counting array is small.
-    block = math.prod(grid.shape)
-    stride = (num_ids + 1) * block
-    cell = np.multiply(truth, block, dtype=np.int32)
-    cell += np.multiply(rank, stride, dtype=np.int32)
-    cell += _cam_bins(grid, score)
-    if image.saliency is not None and grid.saliency:
-        cell += _lookups(grid)[1].take(image.saliency)
-    counts = np.bincount(cell.ravel())
-    occupied = np.flatnonzero(counts)
-    occupied = occupied[occupied % stride >= block]  # the ground truth is not ignore
-    position, rest = np.divmod(occupied, stride)
-    codes = winners[position] * (num_ids * block) + rest - block
-    return codes.astype(np.int32), counts[occupied].astype(np.int32)
-
-
-def _cam_bins(grid: Grid, score: npt.NDArray[np.float32]) -> Array:
-    """Return the cam bin times the number of saliency bins, int32 [H,W]."""
-    bits = score.view(np.uint32)
-    if np.bitwise_or.reduce(bits, axis=None) & (2**_UNUSED_BITS - 1):  # finer than a float16
-        return _bins(grid.cam, score) * np.int32(grid.shape[1])
-    return _lookups(grid)[0].take(bits >> _UNUSED_BITS)
-
-
-@functools.lru_cache(maxsize=4)
-def _lookups(grid: Grid) -> tuple[Array, Array]:
-    """Return what a pixel adds to its cell's number, by the upper bits of its score and by its saliency."""
-    float16s = (np.arange(2 ** (32 - _UNUSED_BITS), dtype=np.uint32) << _UNUSED_BITS).view(np.float32)
-    return _bins(grid.cam, float16s) * np.int32(grid.shape[1]), _bins(grid.saliency, SALIENCY_LEVELS)
-
-
-def _bins(thresholds: tuple[float, ...], values: npt.NDArray[np.float32]) -> Array:
-    """Count for each of the `values` the `thresholds` below it (int32)."""
-    return np.searchsorted(np.array(thresholds, np.float32), values, side="left").astype(np.int32)
+    cams, ids = image.cams, np.asarray(image.classes, np.int64) + 1
+    if (np.diff(ids) < 0).any():
+        order = np.argsort(ids)
+        cams, ids = cams[order], ids[order]
+    counter = count if device is None or device.type == "cpu" else functools.partial(count_on, device)
+    try:
+        return counter(cams, ids, image.truth, image.saliency if grid.saliency else None, grid, num_ids)
+    except FloatingPointError as error:
+        raise UserError(
+            f"{image.name}: {error}", "dvc repro -f seeds, after a look at the localiser's loss curve"
+        ) from None
 
 
 def _check_sizes(image: ImageMaps, grid: Grid) -> None:
@@ -171,11 +111,11 @@ class Tables:
     counts: Array
 
     @classmethod
-    def build(cls, images: Iterable[ImageMaps], num_ids: int, grid: Grid) -> Tables:
-        """Count `images`, one at a time, for ids 0..num_ids-1. Errors as in `count_cells`."""
+    def build(cls, images: Iterable[ImageMaps], num_ids: int, grid: Grid, device: torch.device | None = None) -> Tables:
+        """Count `images`, one at a time, for ids 0..num_ids-1. `device` and errors as in `count_cells`."""
         ids, codes, counts = [], [], []
         for image in images:
-            image_codes, image_counts = count_cells(image, num_ids, grid)
+            image_codes, image_counts = count_cells(image, num_ids, grid, device)
             ids.append(image.name)
             codes.append(image_codes)
             counts.append(image_counts)
@@ -202,40 +142,36 @@ class Tables:
             self.counts[where],
         )
 
-    def confusions_at(self, rule: str, values: Values) -> Counts:
-        """Return the confusion matrix of every image, int64 [N,K,K+1], for `values` of `rule` on the grid.
+    def confusions_at(self, rule: str, values: Values) -> Confusions:
+        """Return the confusion matrix of every image for `values` of `rule` on the grid.
 
         Layout as `seedbed.evaluate.confusion`. Raises ValueError for a threshold that is not on the grid.
         """
-        inner, outer = _gates(rule, values)
-        cells = Cells(*np.unravel_index(self.codes, self._shape))
-        predicted = np.where(self._inside(cells, outer), self.num_ids, 0)
-        predicted = np.where(self._inside(cells, inner), cells.winner, predicted)
-        image = np.repeat(np.arange(len(self.ids)), np.diff(self.offsets))
-        shape = (len(self.ids), self.num_ids, self.num_ids + 1)
-        flat = np.ravel_multi_index((image, cells.truth, predicted), shape)
-        return _weighted_bincount(flat, self.counts, shape)
+        inner, outer = (self.grid.bins(gate) for gate in _gates(rule, values))
+        return Confusions(len(self.ids), self.num_ids, *confuse(*self.sparse, inner, outer))
 
     def totals(self) -> Totals:
         """Add up the images."""
-        counts = _weighted_bincount(self.codes, self.counts, self._shape).transpose(2, 3, 1, 0)
-        return Totals(self.grid, np.flip(np.flip(counts, (0, 1)).cumsum(axis=0).cumsum(axis=1), (0, 1)))
+        # bincount adds in float64, exact for pixel counts below 2^53
+        counts = np.bincount(self.codes, self.counts, minlength=math.prod(self.shape)).astype(np.int64)
+        return Totals(self.grid, suffix_sums(counts.reshape(self.shape), (2, 3)).transpose(2, 3, 1, 0))
 
     @property
-    def _shape(self) -> tuple[int, int, int, int]:
+    def shape(self) -> tuple[int, int, int, int]:
+        """Numbers of winning ids, true ids, cam bins and saliency bins: what codes are made of."""
         return (self.num_ids, self.num_ids, *self.grid.shape)
 
-    def _inside(self, cells: Cells, gate: Gate) -> npt.NDArray[np.bool_]:
-        cam, saliency = self.grid.bins(gate)
-        return (cells.cam >= cam) & (cells.saliency >= saliency)
+    @property
+    def sparse(self) -> tuple[Array, Array, Array, tuple[int, int, int, int]]:
+        """The counts as `seedbed.study.sparse` takes them."""
+        return self.offsets, self.codes, self.counts, self.shape
 
     def save(self, path: Path) -> None:
         """Write a compressed .npz; equal tables give equal bytes."""
         arrays: dict[str, Any] = {
             "ids": np.array(self.ids, dtype=np.str_),
             "num_ids": np.int64(self.num_ids),
-            "cam": np.array(self.grid.cam),
-            "saliency": np.array(self.grid.saliency),
+            "grid": np.array(self.grid.text),
             "offsets": self.offsets,
             "codes": self.codes,
             "counts": self.counts,
@@ -244,15 +180,15 @@ class Tables:
 
     @classmethod
     def load(cls, path: Path) -> Tables:
-        """Read what `save` wrote. Raises UserError when the file is missing or is no table."""
+        """Read what `save` wrote. Raises UserError when the file is missing, is no table, or one of other rules."""
         try:
             with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
-                grid = Grid(tuple(stored["cam"].tolist()), tuple(stored["saliency"].tolist()))
                 ids, num_ids = tuple(stored["ids"].tolist()), int(stored["num_ids"])
+                grid = Grid.parse(str(stored["grid"]))
                 return cls(ids, num_ids, grid, stored["offsets"], stored["codes"], stored["counts"])
         except FileNotFoundError:
             raise UserError(f"{path} does not exist", "seedbed study --method METHOD") from None
-        except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise UserError(
                 f"{path} is no table of a study ({error})", f"rm {path}, then seedbed study --method METHOD"
             ) from None
@@ -268,23 +204,34 @@ class Totals:
     @property
     def digest(self) -> str:
         """SHA-256 (hex) of the grid and the counts: of everything a choice of thresholds depends on."""
-        return hashlib.sha256(repr((self.grid, self.exceeding.shape)).encode() + self.exceeding.tobytes()).hexdigest()
+        return hashlib.sha256(f"{self.grid.text}{self.exceeding.shape}".encode() + self.exceeding.tobytes()).hexdigest()
+
+    def without(self, part: Totals) -> Totals:
+        """Take away the images of `part`."""
+        return Totals(self.grid, self.exceeding - part.exceeding)
 
     def confusion_at(self, rule: str, values: Values) -> Counts:
         """Return the confusion matrix int64 [K,K+1] for `values` on the grid: a look-up."""
         inner, outer = _gates(rule, values)
-        return self._confusion(self.exceeding[self.grid.bins(inner)], self.exceeding[self.grid.bins(outer)])
+        return self.confusion(self.exceeding[self.grid.bins(inner)], self.exceeding[self.grid.bins(outer)])
 
     def sweep(self, rule: str) -> Counts:
-        """Return the confusion matrix of every band-free setting of `rule`: both gates at the same thresholds.
+        """Return the confusion matrix of every band-free setting of `rule`, in the order of `grid.axes[rule]`.
 
-        int64 [T,K,K+1] over the T class score thresholds of the grid, or [T,S,K,K+1] over those and the S saliency
-        thresholds for a rule that needs saliency.
+        int64 [T,K,K+1] over the T values on class scores, or [T,S,K,K+1] over those and the S values on the saliency
+        for a rule that needs it. KeyError for a rule that is not swept.
         """
-        inside = self.exceeding[1:, 1:] if find_gate_rule(rule).needs_saliency else self.exceeding[1:, 0]
-        return self._confusion(inside, inside)
+        inside = self.inside(rule)
+        if not find_gate_rule(rule).needs_saliency:
+            inside = inside[:, 0]
+        return self.confusion(inside, inside)
 
-    def _confusion(self, inner: Counts, outer: Counts) -> Counts:
+    def inside(self, rule: str) -> Counts:
+        """Return the pixels [T,S,K,K] (true id, winning id) that pass the gate of every band-free setting of `rule`."""
+        cam, saliency = self.grid.places(rule)
+        return self.exceeding[np.ix_(cam, saliency)]
+
+    def confusion(self, inner: Counts, outer: Counts) -> Counts:
         """Return matrices [...,K,K+1] from the pixels [...,K,K] (true id, winning id) inside each gate."""
         conf = np.concatenate([inner, (outer - inner).sum(axis=-1, keepdims=True)], axis=-1)
         conf[..., 0] += self.exceeding[0, 0].sum(axis=-1) - outer.sum(axis=-1)
@@ -296,6 +243,8 @@ def _gates(rule: str, values: Values) -> tuple[Gate, Gate]:
     return entry.gates(entry.resolve(values))
 
 
-def _weighted_bincount(flat: Array, weights: Array, shape: tuple[int, ...]) -> Counts:
-    # bincount adds in float64, exact for pixel counts below 2^53
-    return np.bincount(flat, weights, minlength=math.prod(shape)).astype(np.int64).reshape(shape)
+def suffix_sums(counts: Array, axes: tuple[int, ...]) -> Array:
+    """Replace every entry by the sum of those at or behind it on the `axes`."""
+    for axis in axes:
+        counts = np.flip(np.flip(counts, axis).cumsum(axis=axis), axis)
+    return counts

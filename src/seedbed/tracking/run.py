@@ -7,7 +7,6 @@ import contextlib
 import io
 import logging
 import os
-import socket
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +16,6 @@ from pathlib import Path
 from typing import Any, SupportsFloat
 
 import numpy as np
-import psutil
 from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
@@ -27,6 +25,7 @@ from PIL import Image
 
 from seedbed.tracking.environment import data_hash, dvc_state, environment, git_state
 from seedbed.tracking.outbox import Outbox
+from seedbed.tracking.process import has_died, this_process
 from seedbed.tracking.record import (
     Artifact,
     Child,
@@ -231,7 +230,7 @@ class Run:
         """Create the run in the store."""
         self._experiment = self._store.experiment(self.record.mlflow.experiment)
         _close_orphans(self._store, self._experiment)
-        tags = {**run_tags(self.record), PROCESS_TAG: _process(psutil.Process())}
+        tags = {**run_tags(self.record), PROCESS_TAG: this_process()}
         self.record.mlflow.run_id = self._store.create(self._experiment, self.record.name, self.record.started, tags)
 
     def _watch(self) -> None:
@@ -294,20 +293,9 @@ def _last_sample(monitor: SystemMetricsMonitor) -> None:
     monitor.mlflow_logger.flush()
 
 
-def _process(process: psutil.Process) -> str:
-    """Return what tells a process from every other one, also from a later one of the same number."""
-    return f"{socket.gethostname()}:{process.pid}:{process.create_time():.2f}"
-
-
 def _close_orphans(store: Store, experiment: str) -> None:
     """Mark as KILLED the runs whose process on this machine died without a word (SIGKILL, power)."""
     for run in store.find(experiment, "attributes.status = 'RUNNING'"):
-        host, _, rest = run.data.tags.get(PROCESS_TAG, "").rpartition(":")[0].partition(":")
-        if host != socket.gethostname():
-            continue
-        try:
-            alive = _process(psutil.Process(int(rest))) == run.data.tags[PROCESS_TAG]
-        except psutil.NoSuchProcess:
-            alive = False
-        if not alive:
+        process = run.data.tags.get(PROCESS_TAG)
+        if process and has_died(process):
             store.end(run.info.run_id, "KILLED", datetime.now(UTC))
