@@ -9,11 +9,12 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from seedbed.errors import UserError
+from seedbed.params import PrunerName, SamplerName, SearchKind
 
 if TYPE_CHECKING:
     from seedbed.stages.context import Context
@@ -36,8 +37,6 @@ app.add_typer(study_app, name="study")
 
 ParamsFile = Annotated[Path, typer.Option("--params", help="Parameter file.", show_default=True)]
 MethodName = Annotated[str, typer.Option("--method", "-m", help="Method with blocks in params.yaml: cam, eps, mcis.")]
-Sampler = Literal["tpe", "gp", "cmaes", "random", "grid"]
-Pruner = Literal["wilcoxon", "halving", "none"]
 _PARAMS = Path("params.yaml")
 
 
@@ -181,7 +180,7 @@ def study(
     called: typer.Context,
     method: Annotated[str | None, typer.Option("--method", "-m", help="Method with blocks in params.yaml.")] = None,
     kind: Annotated[
-        Literal["fusion", "crf", "joint"] | None,
+        SearchKind | None,
         typer.Option(help="Search values of the rule, of the CRF, or both, beside the pipeline."),
     ] = None,
     rule: Annotated[str | None, typer.Option(help="Fusion rule [default: fusion.METHOD.rule].")] = None,
@@ -196,8 +195,10 @@ def study(
         str | None,
         typer.Option(help="File or database URL [default: SEEDBED_STORAGE, else studies/METHOD-searches.journal]."),
     ] = None,
-    sampler: Annotated[Sampler | None, typer.Option(help="Optuna's sampler [default: study.sampler].")] = None,
-    pruner: Annotated[Pruner | None, typer.Option(help="What ends CRF trials early [default: study.pruner].")] = None,
+    sampler: Annotated[SamplerName | None, typer.Option(help="Optuna's sampler [default: study.sampler].")] = None,
+    pruner: Annotated[
+        PrunerName | None, typer.Option(help="What ends CRF trials early [default: study.pruner].")
+    ] = None,
     timed: Annotated[bool, typer.Option("--timed", help="Seconds per image as a second objective.")] = False,
     params: ParamsFile = _PARAMS,
 ) -> None:
@@ -215,11 +216,11 @@ def study(
         return
     if method is None:
         raise UserError("no method is given", "seedbed study --method METHOD, or seedbed study show")
-    from seedbed.stages.study import Options, run
+    from seedbed.stages.study import Options, start
 
     storage = storage or (os.environ.get("SEEDBED_STORAGE") if kind else None)
     options = Options(rule, trials, images, jobs, storage, sampler, pruner, timed or None)
-    run(_context(params), method, kind, options)
+    start(_context(params), method, kind, options)
 
 
 @study_app.command("show")

@@ -21,6 +21,9 @@ from seedbed.validation import describe_findings
 Scalar = bool | int | float | str | None
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["fp32", "bf16"]
+SamplerName = Literal["tpe", "gp", "cmaes", "random", "grid"]
+PrunerName = Literal["wilcoxon", "halving", "none"]
+SearchKind = Literal["fusion", "crf", "joint"]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -272,13 +275,15 @@ class StudyParams(Block):
     saliency_steps: Annotated[int, Field(ge=2, le=64)] = Field(
         16, description="values of a parameter on saliency in the exact sweep"
     )
-    sampler: Literal["tpe", "gp", "cmaes", "random", "grid"] = Field("tpe", description="Optuna's sampler")
+    sampler: SamplerName = Field("tpe", description="Optuna's sampler")
     trials: Count = Field(60, description="Optuna trials of the fusion study")
     crf_trials: Annotated[int, Field(ge=0)] = Field(12, description="Optuna trials of the CRF study; 0 = none")
     crf_images: Count = Field(
-        24, description="images of the tune split that CRF trials are scored on; the winner is scored on all of it"
+        24,
+        description="images of the tune split that CRF trials are scored on; all of it decides between "
+        "the winner and the published setting",
     )
-    pruner: Literal["wilcoxon", "halving", "none"] = Field(
+    pruner: PrunerName = Field(
         "wilcoxon", description="what ends a CRF trial early: a paired test by image, or successive halving"
     )
     curve_images: list[Count] = Field(

@@ -1,13 +1,14 @@
 import numpy as np
 import pytest
 from optuna.distributions import IntDistribution
+from study.random_maps import random_images
 
 from seedbed.errors import UserError
 from seedbed.seeds.fusion import find_rule
 from seedbed.study.fusion_study import places_of, search, space_of, study_rule, values_at
 from seedbed.study.grid import Grid
 from seedbed.study.optima import miou, optimum
-from seedbed.study.tables import ImageMaps, Tables
+from seedbed.study.tables import Tables
 from seedbed.study.trials import Runner
 
 GRID = Grid.of(["threshold", "alpha", "saliency-gate"], 5, 4)
@@ -15,19 +16,7 @@ RULES = ("threshold", "alpha", "saliency-gate")
 
 
 def random_totals(seed, ids=(0, 0, 1, 2, 3, 255)):
-    rng = np.random.default_rng(seed)
-    size = (6, 7)
-    images = [
-        ImageMaps(
-            str(index),
-            rng.random((2, *size)).astype(np.float16),
-            rng.choice(3, 2, replace=False),
-            rng.choice(ids, size).astype(np.uint8),
-            rng.integers(0, 256, size).astype(np.uint8),
-        )
-        for index in range(3)
-    ]
-    return Tables.build(images, 4, GRID).totals()
+    return Tables.build(random_images(seed, ids), 4, GRID).totals()
 
 
 @pytest.mark.parametrize("rule", RULES)

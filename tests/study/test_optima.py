@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from study.random_maps import random_images
 
 from seedbed.errors import UserError
 from seedbed.evaluate.confusion import confusion
@@ -22,20 +23,6 @@ GRID = Grid(
 NAMES = ("cam_low", "cam_high", "saliency_low", "saliency_high")
 RULES = ("threshold", "alpha", "saliency-gate")
 TRUTHS = st.sampled_from([(0, 1, 255), (0, 0, 1, 2, 3), (1, 2), (2,), (0,)])
-
-
-def random_images(seed, ids=(0, 0, 1, 2, 3, 255), count=3, size=(6, 7)):
-    rng = np.random.default_rng(seed)
-    return [
-        ImageMaps(
-            str(index),
-            rng.random((2, *size)).astype(np.float16),
-            rng.choice(3, 2, replace=False),
-            rng.choice(ids, size).astype(np.uint8),
-            rng.integers(0, 256, size).astype(np.uint8),
-        )
-        for index in range(count)
-    ]
 
 
 def tables_of(seed, ids=(0, 0, 1, 2, 3, 255), count=3):

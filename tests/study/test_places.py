@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 from seedbed.study import places as places_module
 from seedbed.study import storage as storage_module
 from seedbed.study.places import PLACE, PROCESS, Places
-from seedbed.study.storage import Place
+from seedbed.study.storage import Location
 from seedbed.study.trials import Runner, Search
 from seedbed.tracking.process import this_process
 
@@ -102,12 +102,12 @@ def study_of(request):
     opened = []
 
     def open_study(url):
-        place = Place.of(url)
-        manager = place.opened()
+        location = Location.of(url)
+        manager = location.opened()
         storage = manager.__enter__()
         opened.append(manager)
         study = optuna.create_study(storage=storage, study_name=uuid.uuid4().hex, direction="maximize")
-        return study, Places(study, storage, place.lock, 2), storage
+        return study, Places(study, storage, location.lock, 2), storage
 
     yield open_study
     for manager in opened:

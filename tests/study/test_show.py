@@ -8,7 +8,7 @@ from optuna.distributions import FloatDistribution
 
 from seedbed.errors import UserError
 from seedbed.study.show import describe_studies
-from seedbed.study.storage import Place
+from seedbed.study.storage import Location
 from seedbed.study.trials import Runner, Search
 
 SPACE = {"x": FloatDistribution(0, 1)}
@@ -53,7 +53,7 @@ def test_every_study_is_summarised(storage):
 
 
 def test_a_study_without_a_complete_trial_and_one_of_others(tmp_path):
-    with Place.of(tmp_path / "journal").opened() as opened:
+    with Location.of(tmp_path / "journal").opened() as opened:
         optuna.create_study(storage=opened, study_name="mine").enqueue_trial({})
     (only,) = describe_studies(tmp_path / "journal")
     assert (only.name, only.kind, only.images, only.miou, only.setting) == ("mine", None, None, None, {})

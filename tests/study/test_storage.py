@@ -12,7 +12,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock, Jou
 
 from seedbed.errors import UserError
 from seedbed.study import locks, storage
-from seedbed.study.storage import Place, open_storage
+from seedbed.study.storage import Location, open_storage
 from seedbed.study.trials import Runner, Search
 
 SECRET = "hunter2"
@@ -108,7 +108,7 @@ def test_a_locked_journal(tmp_path, impatient):
 
 def test_a_locked_sqlite_file(tmp_path, impatient):
     url = f"sqlite:///{tmp_path}/study.db"
-    with Place.of(url).opened():
+    with Location.of(url).opened():
         pass
     connection = sqlite3.connect(tmp_path / "study.db", isolation_level=None)
     connection.execute("BEGIN EXCLUSIVE")
@@ -119,7 +119,7 @@ def test_a_locked_sqlite_file(tmp_path, impatient):
 
 
 def test_a_lock_of_postgresql_that_is_not_let_go(postgres, impatient):
-    with Place.of(postgres).lock, pytest.raises(UserError, match="is locked by another process"):
+    with Location.of(postgres).lock, pytest.raises(UserError, match="is locked by another process"):
         open_storage(postgres)
 
 
@@ -135,7 +135,7 @@ def test_a_file_that_is_no_journal(tmp_path, content):
 
 
 def test_a_database_given_as_a_journal_and_the_reverse(tmp_path, search):
-    with Place.of(f"sqlite:///{tmp_path}/study.db").opened():
+    with Location.of(f"sqlite:///{tmp_path}/study.db").opened():
         pass
     Runner(tmp_path / "journal", 0).run(search, 1)
     before = (tmp_path / "study.db").read_bytes()
@@ -172,7 +172,7 @@ def test_a_storage_out_of_reach(url, told):
 
 
 def test_a_database_that_the_server_does_not_have(postgres):
-    url = Place.of(postgres).database.set(password=SECRET, database="nosuch").render_as_string(hide_password=False)
+    url = Location.of(postgres).database.set(password=SECRET, database="nosuch").render_as_string(hide_password=False)
     assert 'database "nosuch" does not exist' in failure(url)
 
 
@@ -193,7 +193,7 @@ def test_a_database_that_breaks_amid_a_study(tmp_path):
 
 
 def test_a_study_outlives_the_connections_of_its_database(postgres):
-    url = Place.of(postgres).database
+    url = Location.of(postgres).database
 
     own = url.update_query_dict({"application_name": "test"}).render_as_string(hide_password=False)
     end = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE application_name = 'test'"

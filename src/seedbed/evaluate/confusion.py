@@ -101,12 +101,6 @@ class Confusions:
         per_image[tuple(self.cells)] = self.counts
         return per_image
 
-    def total(self) -> Confusion:
-        """Add up the images: int64 [K,K+1]."""
-        matrix = np.zeros((self.num_ids, self.num_ids + 1), np.int64)
-        np.add.at(matrix, (self.cells[1], self.cells[2]), self.counts)
-        return matrix
-
     def areas(self, ignore: Ignore) -> Areas:
         """Return what `seedbed.evaluate.scores.areas` returns of the dense matrices: float64 [N,K] each, exact."""
         image, true, predicted = self.cells.astype(np.int64)

@@ -27,9 +27,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from seedbed.evaluate.bootstrap import paired
+from seedbed.evaluate.confusion import PerImage
 from seedbed.files import write_text
 from seedbed.params import Params
 from seedbed.report.findings import study_findings
@@ -83,7 +82,7 @@ def _against(method: Measured, baseline: Measured, params: Params) -> Json | Non
     return _difference(method.confusions, baseline.confusions, params)
 
 
-def _difference(first: np.ndarray, second: np.ndarray, params: Params) -> Json:
+def _difference(first: PerImage, second: PerImage, params: Params) -> Json:
     difference, low, high = paired(first, second, samples=params.evaluate.bootstrap, seed=params.seed)
     return {"difference": difference, "interval": [low, high]}
 

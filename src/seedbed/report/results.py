@@ -13,7 +13,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from seedbed.errors import UserError
-from seedbed.evaluate.confusion import load_confusions
+from seedbed.evaluate.confusion import Confusions, load_confusions, load_sparse
 from seedbed.files import read_json
 from seedbed.params import Params
 from seedbed.paths import Paths
@@ -107,7 +107,7 @@ class Results:
     methods: list[str]
     measured: dict[str, dict[str, Measured]]
     studies: dict[str, Json]
-    points: dict[str, dict[str, dict[str, npt.NDArray[np.int64]]]]
+    points: dict[str, dict[str, dict[str, Confusions]]]
     saliency: Json
     data: Json
     curves: list[Curve] = field(default_factory=list)
@@ -207,11 +207,11 @@ def _check_same_images(measured: dict[str, Measured], stage: str) -> None:
             )
 
 
-def _points(paths: Paths, method: str, study: Json) -> dict[str, dict[str, npt.NDArray[np.int64]]]:
+def _points(paths: Paths, method: str, study: Json) -> dict[str, dict[str, Confusions]]:
     folder = paths.study(method)
     return {
         rule: {
-            point: load_confusions(require(folder / f"confusion-{rule}-{point}.npz", "study", method))[1]
+            point: load_sparse(require(folder / f"confusion-{rule}-{point}.npz", "study", method))[1]
             for point in scored_points(rule_study)
         }
         for rule, rule_study in study["rules"].items()

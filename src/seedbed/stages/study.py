@@ -14,15 +14,15 @@ from rich.console import Console
 from rich.table import Table
 
 from seedbed.errors import UserError
-from seedbed.params import Params, check_params
+from seedbed.params import Params, SearchKind, check_params
 from seedbed.stages.context import Context
 from seedbed.stages.maps import Maps
 from seedbed.stages.pseudo import choose_recipe
 from seedbed.stages.studies import setting
-from seedbed.study.free import Kind, Task, free_study
 from seedbed.study.inputs import Machine, StudyInputs
 from seedbed.study.plotted import PlottedRunner
 from seedbed.study.protocol import run_study
+from seedbed.study.searches import Task, run_search
 from seedbed.study.split import TuneImages
 from seedbed.study.trials import Runner, TrialRecord
 from seedbed.tracking.record import Status
@@ -62,10 +62,9 @@ def study(context: Context, name: str) -> None:
         run.artifact(folder / "trials.csv")
         if runner.plots.is_dir():
             run.artifact(runner.plots, "plots")
-        run.finish(_chosen(result), {"seconds": time.perf_counter() - started})
-    logger.info(
-        "study of %s: %s", name, ", ".join(f"{key} {100 * value:.1f}" for key, value in _chosen(result).items())
-    )
+        chosen = _chosen(result)
+        run.finish(chosen, {"seconds": time.perf_counter() - started})
+    logger.info("study of %s: %s", name, ", ".join(f"{key} {100 * value:.1f}" for key, value in chosen.items()))
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ class Options:
         return check_params(raw, "params.yaml with the options given")
 
 
-def run(context: Context, name: str, kind: Kind | None, options: Options) -> None:
+def start(context: Context, name: str, kind: SearchKind | None, options: Options) -> None:
     """Run the stage of the pipeline, or with a `kind` a search beside it, which alone may have options."""
     if kind is not None:
         search(context, name, kind, options)
@@ -107,7 +106,7 @@ def run(context: Context, name: str, kind: Kind | None, options: Options) -> Non
     study(context, name)
 
 
-def search(context: Context, name: str, kind: Kind, options: Options) -> None:
+def search(context: Context, name: str, kind: SearchKind, options: Options) -> None:
     """Run a study of the user's own: nothing that the pipeline reads is touched."""
     own = context.params.study.tune_images
     context = Context(options.override(context.params), context.paths)
@@ -117,7 +116,7 @@ def search(context: Context, name: str, kind: Kind, options: Options) -> None:
     with context.run(f"study-{kind}", name, study=params.study, crf=params.crf, rule=task.rule) as run:
         storage = options.storage or paths.searches_journal(name)
         runner = Runner(storage, params.seed, params.study.sampler, _logger(run), name)
-        found = free_study(inputs, params.study, params.crf, task, folder, runner, _machine(context))
+        found = run_search(inputs, params.study, params.crf, task, folder, runner, _machine(context))
         context.log_dataset(run)
         run.artifact(folder)
         run.finish({point: found["points"][point]["miou"] for point in found["points"]}, {"seconds": found["seconds"]})
@@ -185,7 +184,7 @@ def _chosen(result: dict[str, Any]) -> dict[str, float]:
     return {f"{rule} {split} miou": miou["report"] for rule, miou in points.items() if miou is not None}
 
 
-def _task(context: Context, name: str, kind: Kind, options: Options, own: TuneImages) -> Task:
+def _task(context: Context, name: str, kind: SearchKind, options: Options, own: TuneImages) -> Task:
     """Complete the options: the method's own rule, and for a CRF the pseudo-labels that the pipeline makes.
 
     Where other images than those of the pipeline (`own`) choose, these labels are by published values: nothing may

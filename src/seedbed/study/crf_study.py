@@ -10,7 +10,7 @@ import time
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,14 +22,13 @@ from optuna.trial import Trial
 from seedbed import IGNORE
 from seedbed.crf.refiner import Refiner
 from seedbed.evaluate.confusion import confusion
-from seedbed.params import CrfParams
+from seedbed.params import CrfParams, PrunerName
 from seedbed.study.inputs import Machine
 from seedbed.study.optima import miou, nothing_to_choose_by
 from seedbed.study.trials import Number, Score, Search, Settings, prune
 
 Array = npt.NDArray[Any]
 Mask = npt.NDArray[np.uint8]
-PrunerName = Literal["wilcoxon", "halving", "none"]
 
 
 class CrfItem(NamedTuple):
@@ -44,29 +43,29 @@ class CrfItem(NamedTuple):
 
 @dataclass(frozen=True)
 class Dimension:
-    """Range of one CRF parameter, and into how many values a grid parts it; `log`: evenly by ratio."""
+    """Range of one CRF parameter, and how many values of it a grid has: those of a kernel's `width` evenly by ratio."""
 
     low: float
     high: float
     steps: int
-    log: bool = False
+    width: bool = False
 
     def including(self, published: float) -> Dimension:
         """Return the range widened where needed to include the `published` value."""
-        return Dimension(min(self.low, published), max(self.high, published), self.steps, self.log)
+        return Dimension(min(self.low, published), max(self.high, published), self.steps, self.width)
 
     def grid(self, published: float) -> list[float]:
         """Return the values of a grid, ascending, the `published` one among them."""
-        spread = (np.geomspace if self.log else np.linspace)(self.low, self.high, self.steps)
+        spread = (np.geomspace if self.width else np.linspace)(self.low, self.high, self.steps)
         return sorted({*spread.round(3).tolist(), float(published)})
 
 
 SPACE: dict[str, Dimension] = {
     "confidence": Dimension(0.55, 0.95, 9),
-    "gaussian_xy": Dimension(1, 10, 7, log=True),
+    "gaussian_xy": Dimension(1, 10, 7, width=True),
     "gaussian_weight": Dimension(0, 10, 11),
-    "bilateral_xy": Dimension(5, 160, 11, log=True),
-    "bilateral_rgb": Dimension(1, 50, 12, log=True),
+    "bilateral_xy": Dimension(5, 160, 11, width=True),
+    "bilateral_rgb": Dimension(1, 50, 12, width=True),
     "bilateral_weight": Dimension(0, 20, 11),
 }
 """Where Optuna looks, widened where needed to include the published setting.
@@ -100,7 +99,7 @@ class CrfSpace:
         own = self.published.iterations
         found: dict[str, BaseDistribution] = {"iterations": IntDistribution(min(low, own), max(high, own))}
         for name, one in self._dimensions.items():
-            drawn_freely = FloatDistribution(one.low, one.high, log=one.log)
+            drawn_freely = FloatDistribution(one.low, one.high, log=one.width)
             found[name] = CategoricalDistribution(self._grids[name]) if self.discrete else drawn_freely
         return found
 
@@ -108,7 +107,7 @@ class CrfSpace:
         """Return the setting that `drawn` parameters mean; others among them are left out."""
         found: dict[str, Number] = {"iterations": int(drawn["iterations"])}
         for name, one in self._dimensions.items():
-            found[name] = _nearest(self._grids[name], drawn[name]) if one.log else float(drawn[name])
+            found[name] = _nearest(self._grids[name], drawn[name]) if one.width else float(drawn[name])
         return found
 
     def params(self, values: Settings) -> CrfParams:

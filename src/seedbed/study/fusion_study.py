@@ -12,11 +12,9 @@ from optuna.trial import Trial
 from seedbed.seeds.fusion import find_gate_rule
 from seedbed.seeds.rules import Values
 from seedbed.study.grid import Grid
-from seedbed.study.optima import miou, nothing_to_choose_by, optimum
+from seedbed.study.optima import miou, optimum
 from seedbed.study.tables import Totals
 from seedbed.study.trials import Number, Runner, Search, Settings, TrialRecord, best
-
-__all__ = ["RuleStudy", "choice", "miou", "nothing_to_choose_by", "optimum", "search", "study_rule"]
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -31,7 +32,7 @@ _TRY = {
 """By database: takes a lock that the server drops with the connection, if it is free."""
 
 
-class Lock:
+class Lock(ABC):
     """A lock that its holder may take again. Raises UserError where others keep it for LOCK_SECONDS."""
 
     def __init__(self, name: str) -> None:
@@ -52,10 +53,9 @@ class Lock:
         if not self._depth:
             self._held.close()
 
-    @contextlib.contextmanager
-    def _attempts(self) -> Iterator[Callable[[], bool]]:
+    @abstractmethod
+    def _attempts(self) -> contextlib.AbstractContextManager[Callable[[], bool]]:
         """Yield a function that takes the lock if it is free. Leaving the `with` statement lets go of it."""
-        raise NotImplementedError
 
     def _wait(self) -> contextlib.ExitStack:
         """Return what lets go of the lock when it is closed."""

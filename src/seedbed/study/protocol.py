@@ -95,7 +95,7 @@ every rule, there is no "first_release" and no curve, and the choice is as publi
 Beside it in the study's folder: `best.yaml` (`read_best`: the chosen values of every rule, and the CRF parameters or
 null), `split.json` ({"tune": [id, ...], "report": [id, ...]}: in order of choice; in list order), `trials.csv` (study,
 trial, state, miou, values), `table.npz` (`Tables.load`, if a rule is swept), and `confusion-<rule>-<point>.npz` and
-`confusion-crf-<point>.npz` (`evaluate.load_confusions`: the report split's images, for paired intervals between
+`confusion-crf-<point>.npz` (`evaluate.confusion.load_sparse`: the report split's images, for paired intervals between
 methods; one file per point).
 """
 

@@ -10,7 +10,7 @@ import optuna
 from optuna.trial import TrialState
 
 from seedbed.errors import UserError
-from seedbed.study.storage import Place
+from seedbed.study.storage import Location
 from seedbed.study.trials import IMAGES, KIND, METHOD, SETTING, Number, quiet_optuna
 
 
@@ -38,10 +38,10 @@ def describe_studies(storage: str | Path) -> list[StudySummary]:
 
     Raises UserError as `open_storage` does, and where there is no file of that name.
     """
-    place = Place.of(storage)
-    if place.file is not None and not place.file.is_file():
-        raise UserError(f"{place.file} does not exist: no study was kept there", "seedbed study")
-    with quiet_optuna(), place.opened() as opened:
+    location = Location.of(storage)
+    if location.file is not None and not location.file.is_file():
+        raise UserError(f"{location.file} does not exist: no study was kept there", "seedbed study")
+    with quiet_optuna(), location.opened() as opened:
         names = [study.study_name for study in opened.get_all_studies()]
         return [_summary(optuna.load_study(study_name=name, storage=opened)) for name in names]
 

@@ -44,18 +44,18 @@ def open_storage(url: str | Path) -> BaseStorage:
     Databases by SQLAlchemy's URLs (postgresql+pg8000://..., mysql+pymysql://..., sqlite:///file). Raises UserError,
     without the password, where the storage is out of reach, locked, corrupt or no storage, or its driver missing.
     """
-    return Place.of(url).open()
+    return Location.of(url).open()
 
 
 @dataclass(frozen=True)
-class Place:
+class Location:
     """A storage that is not open yet: a journal file or the URL of a database."""
 
     journal: Path | None = None
     database: sqlalchemy.URL | None = None
 
     @classmethod
-    def of(cls, url: str | Path) -> Place:
+    def of(cls, url: str | Path) -> Location:
         """Read a path or URL. Raises UserError for a URL that is none, and for a database in memory."""
         text = str(url)
         if text.startswith("journal://"):

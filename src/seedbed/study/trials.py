@@ -23,7 +23,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from seedbed.errors import UserError
 from seedbed.study.places import Claim, Places, SurvivorPruner
 from seedbed.study.samplers import build_sampler, grid_size, suggest
-from seedbed.study.storage import Place
+from seedbed.study.storage import Location
 
 logger = logging.getLogger(__name__)
 
@@ -109,7 +109,7 @@ class Runner:
         trials = self._most(search, trials)
         records: list[TrialRecord] = []
         with quiet_optuna(), self._opened(search) as (study, storage):
-            places = Places(study, storage, self._place.lock, trials)
+            places = Places(study, storage, self._location.lock, trials)
             while True:
                 self._hear(search, places.finished(), records, trials)
                 if len(records) == trials:
@@ -128,14 +128,14 @@ class Runner:
             yield study
 
     @cached_property
-    def _place(self) -> Place:
-        return Place.of(self.storage)
+    def _location(self) -> Location:
+        return Location.of(self.storage)
 
     @contextlib.contextmanager
     def _opened(self, search: Search) -> Iterator[tuple[optuna.Study, BaseStorage]]:
         kind = f"{search.kind}+seconds" if search.timed else search.kind
-        with self._place.opened() as storage:
-            with self._place.lock:
+        with self._location.opened() as storage:
+            with self._location.lock:
                 study = optuna.create_study(
                     storage=storage,
                     study_name=f"{kind}/{self.sampler}/{self.seed}/{search.fingerprint}",

@@ -9,11 +9,11 @@ from study.brute import confused, per_image
 from seedbed.errors import UserError
 from seedbed.params import CrfParams, StudyParams
 from seedbed.seeds.fusion import find_rule
-from seedbed.study import free
-from seedbed.study.free import Task, free_study
+from seedbed.study import searches
 from seedbed.study.optima import miou
 from seedbed.study.protocol import read_best, run_study
 from seedbed.study.refinement import Refinement
+from seedbed.study.searches import Task, run_search
 from seedbed.study.show import describe_studies
 from seedbed.study.split import choose_split
 from seedbed.study.trials import Runner
@@ -23,7 +23,7 @@ PARAMS = StudyParams(cam_steps=10, saliency_steps=4, crf_images=3, trials=6, crf
 
 def run(inputs, folder, task, params=PARAMS, sampler="tpe", on_trial=None, crf=CrfParams()):  # noqa: B008
     runner = Runner(folder / "journal", 0, sampler, on_trial)
-    return free_study(inputs, params, crf, task, folder / "free", runner)
+    return run_search(inputs, params, crf, task, folder / "search", runner)
 
 
 def tune(inputs, images=5):
@@ -72,7 +72,7 @@ def test_winners_are_scored_on_all_images_that_choose(inputs, tmp_path, kind):
 
 def test_the_files_say_the_same(inputs, tmp_path):
     heard = []
-    folder = tmp_path / "free"
+    folder = tmp_path / "search"
     folder.mkdir()
     for leftover in ("importance.png", "notes.txt"):
         (folder / leftover).write_text("of an earlier run")
@@ -100,14 +100,14 @@ def test_the_files_say_the_same(inputs, tmp_path):
 
 def test_a_study_that_ends_in_an_error_leaves_nothing_of_an_earlier_one(inputs, tmp_path, monkeypatch):
     run(inputs, tmp_path, Task("fusion", "threshold", 3, 5))
-    assert json.loads((tmp_path / "free" / "split.json").read_text()) == {
+    assert json.loads((tmp_path / "search" / "split.json").read_text()) == {
         "tune": list(tune(inputs)),
         "report": list(others(inputs)),
     }
     monkeypatch.setattr(Runner, "run", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run(inputs, tmp_path, Task("fusion", "threshold", 3, 5))
-    assert list((tmp_path / "free").iterdir()) == []
+    assert list((tmp_path / "search").iterdir()) == []
 
 
 @pytest.mark.parametrize("kind", ["crf", "joint"])
@@ -120,7 +120,7 @@ def test_a_setting_is_scored_once(inputs, tmp_path, monkeypatch, kind, trials):
             scored.append((tuple(sorted(self.values.items())), params.model_dump_json(), len(ids)))
             return super().refined(ids, params)
 
-    monkeypatch.setattr(free, "Refinement", Spy)
+    monkeypatch.setattr(searches, "Refinement", Spy)
     smooth = CrfParams(gaussian_xy=10, gaussian_weight=10, bilateral_weight=0)  # easy to beat
     summary = run(inputs, tmp_path, Task(kind, "threshold", trials, 5), crf=smooth)
     assert (summary["points"]["chosen"] == summary["points"]["published"]) == (trials == 1)
@@ -192,7 +192,7 @@ def test_other_samplers_run(inputs, tmp_path, kind, sampler):
 def test_what_cannot_be_searched_is_said(inputs, tmp_path, task, message):
     with pytest.raises(UserError, match=message):
         run(inputs, tmp_path, task)
-    assert not (tmp_path / "free").exists()
+    assert not (tmp_path / "search").exists()
 
 
 def test_images_of_the_evaluation_may_not_choose(inputs, tmp_path):
@@ -204,4 +204,4 @@ def test_images_of_the_evaluation_may_not_choose(inputs, tmp_path):
 def test_a_rule_without_parameters_has_a_crf(inputs, tmp_path):
     summary = run(inputs, tmp_path, Task("crf", "argmax", 3, 5))
     assert summary["points"]["chosen"]["values"] == {}
-    assert read_best(tmp_path / "free" / "best.yaml").rules == {"argmax": {}}
+    assert read_best(tmp_path / "search" / "best.yaml").rules == {"argmax": {}}

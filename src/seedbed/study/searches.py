@@ -1,4 +1,4 @@
-"""A study on its own: any kind of search, any number of trials, in a folder of its own.
+"""Searches beside the pipeline: of any kind, any number of trials, each in a folder of its own.
 
 Files in the folder, made anew by every run: `best.yaml` (`read_best`: the best values of the rule, and CRF parameters
 or null), `trials.csv` (study, trial, state, miou, values, seconds, seconds per image or nothing), `split.json`
@@ -30,14 +30,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from seedbed.errors import UserError
 from seedbed.evaluate.confusion import Confusion, confusion
 from seedbed.files import write_json
-from seedbed.params import CrfParams, StudyParams
+from seedbed.params import CrfParams, SearchKind, StudyParams
 from seedbed.seeds.fusion import find_rule
 from seedbed.seeds.rules import Rule, Values
 from seedbed.study import applied, fusion_study
@@ -53,8 +53,6 @@ from seedbed.study.split import Split, TuneImages, check_split, choose_split
 from seedbed.study.tables import Grid, Tables, Totals
 from seedbed.study.trials import Runner, Search, Settings, TrialRecord, best, pareto
 
-Kind = Literal["fusion", "crf", "joint"]
-
 _FILES = ("best.yaml", "trials.csv", "split.json", "summary.json")
 
 
@@ -66,7 +64,7 @@ class Task:
     None = published), or both together (joint). `timed`: seconds per image are a second objective.
     """
 
-    kind: Kind
+    kind: SearchKind
     rule: str
     trials: int
     images: TuneImages
@@ -90,7 +88,7 @@ class Prepared:
     swept: Totals | None = None
 
 
-def free_study(
+def run_search(
     inputs: StudyInputs,
     params: StudyParams,
     crf: CrfParams,
