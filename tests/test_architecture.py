@@ -9,15 +9,16 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "seedbed"
 ROWS = (
-    {"errors", "files", "params", "paths", "validation"},
+    {"errors", "files", "params", "paths", "progress", "validation"},
     {"data", "nn", "engine", "evaluate", "crf", "tracking"},
-    {"saliency", "methods", "seeds", "segment"},
-    {"study", "report"},
+    {"acquire", "intake", "saliency", "methods", "seeds", "segment"},
+    {"exchange", "study", "report"},
     {"stages"},
     {"cli"},
 )
 BELOW_STUDY = {"seeds", "crf", "evaluate", "tracking"}
 BELOW_REPORT = {"evaluate", "tracking"}
+BELOW_EXCHANGE = {"data", "engine", "seeds", "tracking"}
 INSIDE_THE_FIRST_ROW = {"files": {"errors"}, "params": {"errors", "validation"}}
 MODULES = sorted(SOURCE.rglob("*.py"))
 
@@ -31,7 +32,11 @@ def allowed(package: str) -> set[str]:
     if row == 0:
         return INSIDE_THE_FIRST_ROW.get(package, set())
     below = set().union(*ROWS[:row])
-    restricted = {"study": BELOW_STUDY | ROWS[0], "report": BELOW_REPORT | ROWS[0]}
+    restricted = {
+        "study": BELOW_STUDY | ROWS[0],
+        "report": BELOW_REPORT | ROWS[0],
+        "exchange": BELOW_EXCHANGE | ROWS[0],
+    }
     return restricted.get(package, below)
 
 

@@ -17,6 +17,19 @@ class Paths:
         """The data set, tracked by data.dvc."""
         return self.root / "data"
 
+    def imported(self, kind: str, name: str) -> Path:
+        """What `seedbed import` made of other projects' files: `kind` is saliency, seeds or pseudo."""
+        return self.data / "imported" / kind / name
+
+    @property
+    def data_record(self) -> Path:
+        """The file that says which data/ belongs to this commit."""
+        return self.root / "data.dvc"
+
+    def data_part(self, part: str) -> Path:
+        """Digest of one part of data/, which the stages that read this part alone depend on."""
+        return self.root / "reports" / "data" / "parts" / f"{part}.json"
+
     @property
     def params(self) -> Path:
         """The parameter file of the experiment."""

@@ -5,13 +5,11 @@ from seedbed.engine.device import is_main_process, resolve_device
 from seedbed.engine.loader import Batch
 from seedbed.engine.loop import Task, TrainResult, train
 from seedbed.engine.optim import parameter_groups
-from seedbed.engine.progress import Meter
 from seedbed.engine.seeding import rng, seed_modules, seed_torch
 from seedbed.engine.watch import PriorWatch
 
 __all__ = [
     "Batch",
-    "Meter",
     "PriorWatch",
     "Task",
     "TrainResult",

@@ -25,12 +25,12 @@ from torch import Tensor, nn
 from seedbed.engine.checkpoint import Identity, digest
 from seedbed.engine.loader import Batch, EpochDataset, batches
 from seedbed.engine.optim import build_optimizer
-from seedbed.engine.progress import Meter
 from seedbed.engine.recorder import Log, Recorder
 from seedbed.engine.sampler import StepSampler
 from seedbed.engine.schedule import Schedule
 from seedbed.engine.seeding import seed_torch
 from seedbed.params import Precision, TrainParams
+from seedbed.progress import Meter
 
 
 @dataclass

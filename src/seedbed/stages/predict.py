@@ -11,9 +11,9 @@ from PIL import Image
 from seedbed.data.images import read_rgb
 from seedbed.data.masks import voc_palette, write_mask
 from seedbed.data.saliency_sets import IMAGE_SUFFIXES
-from seedbed.engine.progress import Meter
 from seedbed.errors import UserError
 from seedbed.files import write_atomic
+from seedbed.progress import Meter
 from seedbed.segment.predict import Predictor
 from seedbed.stages.context import Context
 from seedbed.stages.segment import load_segmenter

@@ -4,8 +4,8 @@ import logging
 
 import pytest
 
-from seedbed.engine import progress
-from seedbed.engine.progress import Meter
+from seedbed import progress
+from seedbed.progress import Meter
 
 
 @pytest.fixture
