@@ -7,9 +7,9 @@ import pytest
 import yaml
 
 from seedbed.data import sample
-from seedbed.data.check import check_data
 from seedbed.data.sample import SAMPLE_CLASSES, Counts, is_intact, is_sample, write_sample
 from seedbed.errors import UserError
+from seedbed.intake.check import check_data
 
 
 def content(root):
@@ -27,7 +27,7 @@ def test_the_same_bytes_at_every_call_and_in_every_size(pristine, tmp_path):
 
 
 def test_passes_its_own_check(pristine, params):
-    report = check_data(pristine, params)
+    report = check_data(pristine, params).report
     assert report["usable"]
     assert report["errors"] == 0
     assert report["splits"]["train_aug"]["images"] == 10

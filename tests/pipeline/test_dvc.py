@@ -6,14 +6,17 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from pipeline import tiny
 
+from seedbed.data.masks import read_mask, write_mask
 from seedbed.params import check_params
 
 ROOT = Path(__file__).parents[2]
+VOC = Path("data/VOCdevkit/VOC2012")
 STAGES = 4 + 6 * len(tiny.METHODS) + 1
 
 
@@ -72,6 +75,66 @@ def test_a_second_repro_runs_nothing(repository: Path) -> None:
     said = dvc(repository, "repro")
     assert "Running stage" not in said
     assert "up to date" in said
+
+
+def val_mask(root: Path) -> None:
+    path = root / VOC / "SegmentationClassAug" / "val_0000.png"
+    mask = read_mask(path)
+    mask[:2] = 255
+    write_mask(path, mask)
+
+
+def one_label(root: Path) -> None:
+    path = root / "data" / "image_labels.json"
+    labels = json.loads(path.read_text())
+    path.unlink()
+    path.write_text(json.dumps({**labels, "train_0000": ["train"]}))
+
+
+def saliency_test(root: Path) -> None:
+    masks = root / "data" / "DUTS-TE" / "Masks"
+    (masks / "pair_2_0000.png").unlink()
+    shutil.copy(masks / "pair_2_0001.png", masks / "pair_2_0000.png")
+
+
+def saliency_train(root: Path) -> None:
+    masks = root / "data" / "DUTS-TR" / "Masks"
+    (masks / "pair_1_0000.png").unlink()
+    shutil.copy(masks / "pair_1_0001.png", masks / "pair_1_0000.png")
+
+
+def notes(root: Path) -> None:
+    (root / "data" / "notes.txt").write_text("notes")
+
+
+@pytest.mark.parametrize(
+    ("change", "stages"),
+    [
+        (notes, set()),
+        (val_mask, {"evaluate-segmenter", "compare"}),
+        (one_label, {"train-localiser", "seeds", "study", "pseudo"}),
+        (saliency_test, {"evaluate-saliency"}),
+        (saliency_train, {"train-saliency"}),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_a_change_of_data_reruns_what_reads_it(
+    repository: Path, change: Callable[[Path], None], stages: set[str]
+) -> None:
+    """And then what depends on its results, where those become others."""
+    change(repository)
+    assert begun(repository) == {"check-data"}
+    dvc(repository, "repro", "check-data")
+    # The metrics of the check are on the comparison page.
+    assert begun(repository) - {"compare"} == stages - {"compare"}
+    run(repository, "git", "checkout", "-q", ".")
+    dvc(repository, "checkout", "-q", "--force")
+    assert begun(repository) == set()
+
+
+def begun(root: Path) -> set[str]:
+    """Return the stages that `dvc repro` would begin with: those whose own inputs have changed."""
+    return {stage.split("@")[0] for stage in json.loads(dvc(root, "status", "--json"))} - {"data.dvc"}
 
 
 def test_an_experiment_reruns_what_depends_on_its_change(repository: Path) -> None:

@@ -1,20 +1,22 @@
+import hashlib
 import json
 import shutil
 
 import numpy as np
 import pytest
 
-from seedbed.data.check import check_data, symlinks
 from seedbed.data.masks import write_mask
 from seedbed.data.saliency_sets import SaliencySet
 from seedbed.data.voc import VocData
+from seedbed.intake.check import check_data
+from seedbed.intake.facts import Facts
 from seedbed.params import DataParams
 
 VOC = "VOCdevkit/VOC2012"
 
 
 def found(root, params, severity="error"):
-    report = check_data(root, params)
+    report = check_data(root, params).report
     assert report["usable"] == (report["errors"] == 0)
     assert report["errors"] + report["warnings"] == len(report["findings"])
     return {(entry["file"], entry["finding"]) for entry in report["findings"] if entry["severity"] == severity}
@@ -26,7 +28,7 @@ def only(findings):
 
 
 def test_report_counts(pristine, params):
-    report = check_data(pristine, params)
+    report = check_data(pristine, params).report
     json.dumps(report, allow_nan=False)
     assert report["label_source"] == "json"
     train = report["splits"]["train_aug"]
@@ -37,11 +39,13 @@ def test_report_counts(pristine, params):
 
 
 def test_processes_change_nothing(pristine, params):
-    assert check_data(pristine, params, jobs=2) == check_data(pristine, params, jobs=1)
+    one, two = (check_data(pristine, params, jobs=jobs) for jobs in (1, 2))
+    assert one.report == two.report
+    assert one.facts == two.facts
 
 
 def test_nothing_there(tmp_path, params):
-    report = check_data(tmp_path / "data", params)
+    report = check_data(tmp_path / "data", params).report
     assert not report["usable"]
     assert any("does not exist" in entry["finding"] for entry in report["findings"])
 
@@ -164,10 +168,26 @@ def test_empty_saliency_masks_and_pairs_of_training_images_are_warned_of(data, p
     assert any("shares 1 images with train_aug" in text for _, text in warnings)
 
 
-def test_links_are_found_without_following_them(tmp_path):
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "loop").symlink_to(tmp_path)
-    (tmp_path / "dangling").symlink_to(tmp_path / "nothing")
-    assert [path.name for path in symlinks(tmp_path)] == ["loop", "dangling"]
-    (tmp_path / "root").symlink_to(tmp_path / "a")
-    assert tmp_path / "root" in symlinks(tmp_path / "root")
+def test_labels_from_masks_need_every_mask(data, params):
+    params = params.model_copy(update={"labels": "masks"})
+    checked = check_data(data.root, params)
+    assert checked.report["usable"]
+    assert set(checked.labels) == set(data.ids("train_aug"))
+    read = VocData(data.root, params).labels()
+    assert all((checked.labels[image_id] == read[image_id]).all() for image_id in read)
+    data.mask_path("train_0002").unlink()
+    assert "1 of 10 training images have no mask" in only(found(data.root, params))[1]
+
+
+def test_a_file_that_is_only_read_may_hold_anything(data, params):
+    (data.root / "imported" / "seeds").mkdir(parents=True)
+    (data.root / "imported" / "seeds" / "a.bin").write_bytes(b"any")
+    checked = check_data(data.root, params)
+    assert checked.report["usable"]
+    assert checked.facts["imported/seeds/a.bin"] == Facts(hashlib.md5(b"any").hexdigest())
+
+
+def test_the_report_names_files_below_data_only(data, params):
+    """So that a report of one machine is that of another."""
+    corrupt_image(data)
+    assert str(data.root) not in json.dumps(check_data(data.root, params).report)
