@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,6 +89,14 @@ class VocData:
     def has_masks(self) -> bool:
         """Whether there is a folder of masks at all; training needs none, only studies and evaluation do."""
         return (self.voc / self.params.masks).is_dir()
+
+    def masked(self, ids: Sequence[str]) -> list[str]:
+        """Return those of `ids` that have a mask, in their order, by one look at the folder of masks."""
+        if not self.has_masks:
+            return []
+        with os.scandir(self.voc / self.params.masks) as entries:
+            there = {entry.name for entry in entries}
+        return [image_id for image_id in ids if f"{image_id}.png" in there]
 
     def image(self, image_id: str) -> Image.Image:
         """Return the image `image_id` as RGB."""
