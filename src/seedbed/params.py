@@ -192,6 +192,9 @@ class SaliencyParams(Block):
 class LocaliserParams(Block):
     """The classification network of one method, whose class activation maps become seeds."""
 
+    method: str | None = Field(
+        None, description="method of the registry that this block is a variant of; null = the block's own name"
+    )
     backbone: str = Field("resnet38d", description="resnet38d, vgg16-dilated, or any torchvision or timm backbone")
     weights: str | None = Field(None, description="file with the backbone's initial weights")
     trained: str | None = Field(

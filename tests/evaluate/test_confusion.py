@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from seedbed.errors import UserError
-from seedbed.evaluate.confusion import Confusions, confusion, load_confusions, load_sparse, save_confusions
+from seedbed.evaluate.confusion import Collected, Confusions, confusion, load_confusions, load_sparse, save_confusions
 from seedbed.evaluate.scores import areas
 
 NUM_IDS = 4
@@ -146,3 +146,35 @@ def test_a_damaged_store_is_refused(tmp_path):
     np.savez(tmp_path / "other.npz", ids=np.array(["a"]))
     with pytest.raises(UserError, match="no file of confusion matrices"):
         load_confusions(tmp_path / "other.npz")
+
+
+images = hnp.arrays(np.int64, st.tuples(st.integers(0, 6), st.just(3), st.just(4)), elements=st.integers(0, 2))
+
+
+@given(images, st.randoms())
+def test_matrices_are_collected_in_any_order(per_image, random):
+    names = [f"img{index}" for index in range(len(per_image))]
+    arrived = list(zip(names, per_image, strict=True))
+    random.shuffle(arrived)
+    collected = Collected(3)
+    for name, matrix in arrived:
+        collected.add(name, matrix)
+    found = collected.confusions(names)
+    np.testing.assert_array_equal(found.dense(), per_image)
+    assert found.dense().dtype == np.int64
+    expected = Confusions.of(per_image, 3)
+    np.testing.assert_array_equal(found.cells, expected.cells)
+    assert (found.cells.dtype, found.counts.dtype, found.images) == (np.uint32, np.int64, len(per_image))
+    np.testing.assert_array_equal(collected.confusions(names[:2]).dense(), per_image[:2])
+
+
+@given(images)
+def test_the_total_is_the_sum_over_the_images(per_image):
+    total = Confusions.of(per_image, 3).total()
+    assert total.dtype == np.int64
+    np.testing.assert_array_equal(total, per_image.sum(axis=0))
+
+
+def test_an_image_that_never_came_is_no_zero():
+    with pytest.raises(KeyError):
+        Collected(3).confusions(["a"])

@@ -9,11 +9,12 @@ import torch
 from seedbed.data.datasets import TrainingImages
 from seedbed.data.pairs import PairImages
 from seedbed.errors import UserError
-from seedbed.methods import METHODS, get_method
+from seedbed.methods import METHODS, Method, get_method, method_of
 from seedbed.methods.base import TrainingSet, prior_level
-from seedbed.params import AugmentParams, TrainParams
+from seedbed.params import AugmentParams, LocaliserParams, TrainParams
 
-PLAIN = [method for method in METHODS.values() if method.inference == "multi-scale"]
+TRAINED = [method for method in METHODS.values() if isinstance(method, Method)]
+PLAIN = [method for method in TRAINED if method.inference == "multi-scale"]
 LABELS = (np.random.default_rng(0).random((60, 4)) < (0.1, 0.3, 0.5, 0.9)).astype(np.float32)
 
 
@@ -21,7 +22,7 @@ def named(method) -> str:
     return method.name
 
 
-@pytest.mark.parametrize("method", METHODS.values(), ids=named)
+@pytest.mark.parametrize("method", TRAINED, ids=named)
 def test_a_training_step_lowers_the_loss(method, small, random_batch) -> None:
     torch.manual_seed(0)
     network = method.network(small, num_classes=3).train()
@@ -44,7 +45,7 @@ def test_plain_methods_make_non_negative_maps_of_single_images(method, small) ->
     assert (maps >= 0).all()
 
 
-@pytest.mark.parametrize("method", METHODS.values(), ids=named)
+@pytest.mark.parametrize("method", TRAINED, ids=named)
 def test_the_prior_is_the_level_of_losses_that_exist(method, small, random_batch) -> None:
     prior = method.prior(LABELS)
     losses = method.training_loss(small)(method.network(small, num_classes=3), random_batch(method))
@@ -80,7 +81,7 @@ def test_published_momentum_is_that_of_the_method(method, given, used) -> None:
     assert resolved == params.model_copy(update={"momentum": used})
 
 
-@pytest.mark.parametrize("method", METHODS.values(), ids=named)
+@pytest.mark.parametrize("method", TRAINED, ids=named)
 def test_training_items_are_those_of_the_method(method) -> None:
     augment = AugmentParams(resize="square", low=32, high=32, crop=32, flip=0)
     labels = {"a": np.array([1, 0], np.float32), "b": np.array([1, 1], np.float32)}
@@ -114,3 +115,17 @@ def test_unknown_options_and_methods_are_named() -> None:
         get_method("cam").check_options({"bais": True})
     with pytest.raises(UserError, match="did you mean 'eps'"):
         get_method("epss")
+
+
+def test_a_block_is_of_the_method_it_names_else_of_its_own_name() -> None:
+    assert method_of("eps", LocaliserParams()) is get_method("eps")
+    assert method_of("eps-wide", LocaliserParams(method="eps")) is get_method("eps")
+    for name, block in (("eps-wide", LocaliserParams()), ("wide", LocaliserParams(method="epss"))):
+        with pytest.raises(UserError, match="did you mean 'eps'") as caught:
+            method_of(name, block)
+        assert f"localiser.{name}.method" in caught.value.fix
+
+
+def test_options_are_named_as_those_of_their_block() -> None:
+    with pytest.raises(UserError, match=r"localiser.eps-wide.options: lam"):
+        get_method("eps").check_options({"lam": 3}, "eps-wide")

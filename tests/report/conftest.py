@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -42,6 +42,7 @@ class Workspace:
     root: Path
     methods: tuple[str, ...] = ("cam", "eps")
     has_masks: bool = True
+    imported: dict[str, dict[str, str]] = field(default_factory=dict)
 
     @property
     def paths(self) -> Paths:
@@ -49,6 +50,7 @@ class Workspace:
 
     @property
     def params(self) -> Params:
+        theirs = {method: {"method": "imported", "options": origin} for method, origin in self.imported.items()}
         block = {method: {} for method in self.methods}
         raw = {
             "methods": list(self.methods),
@@ -56,11 +58,14 @@ class Workspace:
             "evaluate": {"bootstrap": 100},
             "study": {"rules": list(made_study.RULES)},
         }
-        return check_params(raw | {"localiser": block, "fusion": block})
+        return check_params(raw | {"localiser": block | theirs, "fusion": block})
 
     @property
     def sources(self) -> Sources:
-        return Sources(CLASSES, image, self.mask, saliency, cams, predict)
+        return Sources(CLASSES, image, self.mask, saliency, self.cams, predict)
+
+    def cams(self, method: str, name: str) -> tuple[np.ndarray, np.ndarray] | None:
+        return None if "pseudo" in self.imported.get(method, {}) else cams(method, name)
 
     def mask(self, name: str) -> np.ndarray:
         if name in IMAGES["train"] and not self.has_masks:
@@ -79,6 +84,17 @@ class Workspace:
             empty = np.zeros((0, len(CLASSES) + 1, len(CLASSES) + 2), np.int64)
             save_confusions(self.paths.confusion("pseudo", method), [], empty)
         return self.change_studies(made_study.without_masks)
+
+    def bring(self, method: str, **origin: str) -> Workspace:
+        """Leave what the stages write where the class maps or pseudo-labels of `method` were imported."""
+        self.imported[method] = origin
+        path = self.paths.metrics("pseudo", method)
+        ready = {"rule": None, "values": {}, "choose": "imported"} if "pseudo" in origin else {}
+        write_json(path, read_json(path) | ready | {"imported": origin})
+        self.paths.curves("train-localiser", method).write_text("step,lr,total\n")
+        if "pseudo" in origin:
+            made_study.skipped(self.paths.study(method) / "study.json")
+        return self
 
     def change_studies(self, change: Callable[[Path], None]) -> Workspace:
         """Apply one of made_study's changes to the study.json of every method."""

@@ -74,6 +74,15 @@ def without_masks(path: Path) -> None:
     write_json(path, study)
 
 
+def skipped(path: Path) -> None:
+    """Leave what is written where pseudo-labels were imported: there was nothing to study."""
+    for matrices in path.parent.glob("*.npz"):
+        matrices.unlink()
+    study = read_json(path)
+    study["protocol"] |= {"statement": "Nothing was chosen here.", "oracle": False}
+    write_json(path, study | {"rules": {}, "crf": None, "grid": {"cam": [], "saliency": []}})
+
+
 def of_the_first_release(path: Path) -> None:
     """Leave what studies wrote before they had curves, optima by class and CRF gains."""
     study = read_json(path)

@@ -10,7 +10,7 @@ from seedbed.errors import UserError
 from seedbed.evaluate.scores import scores
 from seedbed.params import CrfParams, StudyParams
 from seedbed.study.optima import class_optima, miou, optimum, optimum_interval
-from seedbed.study.protocol import read_best, run_study
+from seedbed.study.protocol import Best, read_best, run_study, skip_study
 from seedbed.study.split import choose_split
 from seedbed.study.tables import Tables
 from seedbed.study.trials import Runner
@@ -275,3 +275,26 @@ def test_bad_maps_name_their_image(make_inputs, tmp_path, kind, broken, message,
     bad = dataclasses.replace(inputs, **{kind: lambda name: broken(read(name)) if name == "img02" else read(name)})
     with pytest.raises(UserError, match=message):
         run(bad, tmp_path, PARAMS.model_copy(update={"rules": [rule]}), rule=rule)
+
+
+@pytest.mark.parametrize("tune_images", [0, 5, "all"])
+def test_a_skipped_study_is_the_split_and_nothing_chosen(make_inputs, tmp_path, tune_images):
+    params = PARAMS.model_copy(update={"tune_images": tune_images, "crf_trials": 0, "rules": ["threshold"]})
+    studied = run(make_inputs(), tmp_path, params, seed=3, rule="threshold")
+    folder = tmp_path / "skipped"
+    folder.mkdir()
+    (folder / "confusion-threshold-chosen.npz").write_bytes(b"of an earlier study")
+    found = skip_study(make_inputs(forbidden=("cams", "saliency", "mask", "image")), tune_images, 3, folder)
+    assert (found["rules"], found["crf"], found["protocol"]["oracle"]) == ({}, None, False)
+    same = ("variant", "seed", "images", "missing_classes")
+    assert [found["protocol"][name] for name in same] == [studied["protocol"][name] for name in same]
+    assert (folder / "split.json").read_bytes() == (tmp_path / "study" / "split.json").read_bytes()
+    assert json.loads((folder / "study.json").read_text()) == found
+    assert read_best(folder / "best.yaml") == Best({}, None)
+    assert sorted(path.name for path in folder.iterdir()) == ["best.yaml", "split.json", "study.json", "trials.csv"]
+
+
+def test_a_skipped_study_guards_the_evaluation_images_too(inputs, tmp_path):
+    seen = dataclasses.replace(inputs, evaluation=inputs.ids[:1])
+    with pytest.raises(UserError, match="evaluation list"):
+        skip_study(seen, 5, 0, tmp_path)

@@ -88,6 +88,9 @@ def _miou(counted: Areas, variant: Variant) -> float:
 def _bootstrap(methods: list[Areas], samples: int, seed: int, variant: Variant) -> list[npt.NDArray[np.float64]]:
     """Return for each of the `methods`, areas [N,K], its mIoU [samples] in the same random draws of images."""
     # Floats are exact here: pixel counts stay far below 2^53.
-    counted = np.stack([np.stack(method) for method in methods]).astype(np.float64)
-    sums = [weights @ counted for weights in draws(counted.shape[-2], samples, seed)]  # [M,3,rows,K]
-    return [mean_iou(Areas(*method), variant.absent) for method in np.concatenate(sums, axis=-2)]
+    counted = [[np.asarray(area, np.float64) for area in method] for method in methods]
+    drawn: list[list[Array]] = [[] for _ in methods]
+    for weights in draws(len(counted[0][0]), samples, seed):
+        for mious, method in zip(drawn, counted, strict=True):
+            mious.append(mean_iou(Areas(*(weights @ area for area in method)), variant.absent))
+    return [np.concatenate(mious) for mious in drawn]

@@ -6,7 +6,7 @@ import math
 import zipfile
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -83,17 +83,19 @@ class Confusions:
     @classmethod
     def of(cls, per_image: Iterable[Confusion], num_ids: int) -> Confusions:
         """Keep the non-zero cells of matrices [K,K+1], read one at a time."""
-        cells, counts = [np.zeros((3, 0), np.uint32)], [np.zeros(0, np.int64)]
-        images = 0
-        for matrix in per_image:
-            occupied = np.nonzero(matrix)
-            cells.append(np.stack([np.full_like(occupied[0], images), *occupied]).astype(np.uint32))
-            counts.append(matrix[occupied])
-            images += 1
-        return cls(images, num_ids, np.concatenate(cells, axis=1), np.concatenate(counts))
+        collected = Collected(num_ids)
+        for number, matrix in enumerate(per_image):
+            collected.add(str(number), matrix)
+        return collected.confusions(collected.names)
 
     def __len__(self) -> int:
         return self.images
+
+    def total(self) -> Confusion:
+        """Return the sum over the images, int64 [K,K+1]."""
+        total = np.zeros((self.num_ids, self.num_ids + 1), np.int64)
+        np.add.at(total, tuple(self.cells[1:]), self.counts)
+        return total
 
     def dense(self) -> Confusion:
         """Return int64 [N,K,K+1]."""
@@ -116,6 +118,33 @@ class Confusions:
         shape = (self.images, self.num_ids)
         sums: npt.NDArray[Any] = np.bincount(flat, self.counts[where], minlength=math.prod(shape))
         return sums.reshape(shape)
+
+
+@dataclass
+class Collected:
+    """Confusion matrices [K,K+1] of images as they come, in any order: only their non-zero cells are kept."""
+
+    num_ids: int
+    _cells: dict[str, tuple[npt.NDArray[np.uint32], Confusion]] = field(default_factory=dict)
+
+    @property
+    def names(self) -> list[str]:
+        """The images so far, in the order in which they came."""
+        return list(self._cells)
+
+    def add(self, name: str, matrix: Confusion) -> None:
+        """Keep the `matrix` of image `name`."""
+        occupied = np.flatnonzero(matrix)
+        self._cells[name] = occupied.astype(np.uint32), matrix.ravel()[occupied]
+
+    def confusions(self, names: Sequence[str]) -> Confusions:
+        """Return the matrices of the images `names`, in this order. KeyError for one that was not added."""
+        found = [self._cells[name] for name in names]
+        occupied = np.concatenate([np.zeros(0, np.uint32), *(cells for cells, _ in found)])
+        images = np.repeat(np.arange(len(found), dtype=np.uint32), [len(cells) for cells, _ in found])
+        counts = np.concatenate([np.zeros(0, np.int64), *(counts for _, counts in found)])
+        cells = np.stack([images, *np.divmod(occupied, np.uint32(self.num_ids + 1))])
+        return Confusions(len(found), self.num_ids, cells, counts)
 
 
 PerImage = Confusion | Confusions

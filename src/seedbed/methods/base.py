@@ -1,4 +1,7 @@
-"""What a method is: a network, what it is trained on, a loss, and how images become class maps."""
+"""What a method is: a network, what it is trained on, a loss, and how images become class maps.
+
+Every entry of the registry has a name and options (`Entry`); what is trained here has all the rest (`Method`).
+"""
 
 from __future__ import annotations
 
@@ -55,24 +58,41 @@ def single_images(training_set: TrainingSet) -> TrainingImages:
 
 
 @dataclass(frozen=True)
-class Method:
-    """An entry of the registry of methods.
-
-    `rule`: the published fusion rule. `uses_saliency`: the localiser is trained with saliency maps. `options`: the
-    method's own parameters. `build(backbone, num_classes, params, options)` makes the network. `images` makes the
-    training items, `loss(network, batch, options)` the scalars to minimise, `total` among them. `inference` names how
-    images become class maps (`seedbed.seeds.INFERENCES`), and `class_maps` turns the network's raw maps [N,M,h,w] into
-    the maps [N,C,h,w] that this inference merges. `prior(labels)` gives, for labels [N,C], the value of
-    each named loss when nothing but the frequencies of the classes is known. `decay_as_momentum`: the published
-    optimiser puts the weight decay into SGD's momentum slot.
-    """
+class Entry:
+    """An entry of the registry of methods: `options` are the method's own parameters."""
 
     name: str
     summary: str
     source: str
+    options: type[Block]
+
+    def check_options(self, given: Mapping[str, Any], block: str | None = None) -> Block:
+        """Return the validated options of the `block` in the parameters (None = the one of the entry's own name).
+
+        Raises UserError with the nearest valid name.
+        """
+        try:
+            return self.options.model_validate(given)
+        except ValidationError as error:
+            findings = "; ".join(describe_findings(error, self.options))
+            raise UserError(f"localiser.{block or self.name}.options: {findings}", "edit params.yaml") from None
+
+
+@dataclass(frozen=True)
+class Method(Entry):
+    """A method whose localiser is trained here.
+
+    `rule`: the published fusion rule. `uses_saliency`: the localiser is trained with saliency maps. `build(backbone,
+    num_classes, params, options)` makes the network. `images` makes the training items, `loss(network, batch, options)`
+    the scalars to minimise, `total` among them. `inference` names how images become class maps
+    (`seedbed.seeds.INFERENCES`), and `class_maps` turns the network's raw maps [N,M,h,w] into the maps [N,C,h,w] that
+    this inference merges. `prior(labels)` gives, for labels [N,C], the value of each named loss when nothing but the
+    frequencies of the classes is known. `decay_as_momentum`: the published optimiser puts the weight decay into SGD's
+    momentum slot.
+    """
+
     rule: str
     uses_saliency: bool
-    options: type[Block]
     build: Callable[[Backbone, int, LocaliserParams, Any], nn.Module]
     loss: Callable[[nn.Module, Batch, Any], Losses]
     class_maps: Callable[[Tensor], Tensor]
@@ -80,14 +100,6 @@ class Method:
     images: Callable[[TrainingSet], EpochDataset] = single_images
     inference: str = "multi-scale"
     decay_as_momentum: bool = False
-
-    def check_options(self, given: dict[str, Any]) -> Block:
-        """Return the validated options. Raises UserError with the nearest valid name."""
-        try:
-            return self.options.model_validate(given)
-        except ValidationError as error:
-            findings = "; ".join(describe_findings(error, self.options))
-            raise UserError(f"localiser.{self.name}.options: {findings}", "edit params.yaml") from None
 
     def network(self, params: LocaliserParams, num_classes: int, pretrained: bool = True) -> nn.Module:
         """Build the localiser for `num_classes` object classes; `pretrained` loads the backbone's initial weights."""

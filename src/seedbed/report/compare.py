@@ -4,6 +4,7 @@
 
     {"data": str, "seed": int, "baseline": "cam" | null,
      "methods": {<method>: {
+        "method": str,                                       # of the registry, where the name is not that of one
         "pseudo": MEASURED, "val": MEASURED,
         "against_cam": {"pseudo": DIFFERENCE | null, "val": DIFFERENCE | null}}},   # not for cam itself
      "same_rule": {<rule>: {<method>: {<point>: {
@@ -12,8 +13,9 @@
      "saliency": {<test set>: {"images": int, "mae": float, ...}}}
 
 MEASURED is what the stage wrote: `miou`, `interval`, `split`, `images`, `variant`, `variants`, `per_class`,
-`precision`, `recall`, `coverage`, `rule`, `values`, `choose`, `crf` and more. Without masks of the images its scores,
-and the differences, are null.
+`precision`, `recall`, `coverage`, `rule`, `values`, `choose`, `crf` and more. The pseudo-labels of an imported method
+have `imported`, {"seeds": name} or {"pseudo": name}; with the latter `rule` is null and `choose` "imported". Without
+masks of the images its scores, and the differences, are null.
 DIFFERENCE is {"difference": float, "interval": [low, high]}: the method's mIoU minus that of plain CAM, with its 95 %
 paired bootstrap interval. <point> is a setting of seedbed.study.protocol.
 """
@@ -41,6 +43,8 @@ def compare(results: Results, params: Params) -> Json:
     methods: dict[str, Json] = {}
     for method in results.methods:
         methods[method] = {part: results.measured[part][method].metrics for part in PARTS}
+        if params.localiser[method].method not in (None, method):
+            methods[method]["method"] = params.localiser[method].method
         if baseline and method != baseline:
             methods[method]["against_cam"] = {
                 part: _against(results.measured[part][method], results.measured[part][baseline], params)
@@ -58,9 +62,12 @@ def compare(results: Results, params: Params) -> Json:
 
 
 def _same_rule(results: Results, params: Params, baseline: str | None) -> Json:
-    """Return rule -> method -> point -> score on the report split, and its difference to the baseline there."""
+    """Return rule -> method -> point -> score on the report split, and its difference to the baseline there.
+
+    A method whose pseudo-labels were imported takes no rule and is in none of the rows.
+    """
     table: Json = {rule: {} for rule in params.study.rules}
-    for rule, method in itertools.product(params.study.rules, results.methods):
+    for rule, method in itertools.product(params.study.rules, results.ruled):
         study, reference = results.studies[method], results.points.get(baseline or "", {}).get(rule, {})
         entry = table[rule].setdefault(method, {})
         for point, confusions in results.points[method].get(rule, {}).items():

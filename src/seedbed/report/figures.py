@@ -69,7 +69,8 @@ def interval_chart(rows: Sequence[Row], axis: str, zero: bool = False) -> Markup
     highs = [100 * row.interval[1] for row in rows] + ([0.0] if zero else [])
     pad = max(1.0, 0.08 * (max(highs) - min(lows)))
     height = 34 * len(rows) + 52
-    panel = Panel(x=(min(lows) - pad, max(highs) + pad), y=(0, len(rows)), height=height, margins=(84, 52, 6, 42))
+    left = max(84, 16 + 9 * max(len(row.label) for row in rows))
+    panel = Panel(x=(min(lows) - pad, max(highs) + pad), y=(0, len(rows)), height=height, margins=(left, 52, 6, 42))
     panel.x_axis(axis, grid=True)
     if zero:
         panel.segment(0, 0, 0, len(rows), "", "zero")
@@ -78,7 +79,7 @@ def interval_chart(rows: Sequence[Row], axis: str, zero: bool = False) -> Markup
         low, high = (100 * bound for bound in row.interval)
         signed = f"{100 * row.value:+.1f}" if zero else f"{100 * row.value:.1f}"
         text = signed.replace("-", "\N{MINUS SIGN}")
-        panel.text(76, panel.to_y(y) + 4, row.label, "row-label", "end")
+        panel.text(left - 8, panel.to_y(y) + 4, row.label, "row-label", "end")
         panel.segment(low, y, high, y, row.tint)
         panel.marker("dot", 100 * row.value, y, row.tint, f"{row.label}: {text} [{low:.1f}, {high:.1f}]")
         panel.text(WIDTH - 4, panel.to_y(y) + 4, text, "value-label", "end")

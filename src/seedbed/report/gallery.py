@@ -18,7 +18,7 @@ from PIL import Image, UnidentifiedImageError
 
 from seedbed import IGNORE
 from seedbed.errors import UserError
-from seedbed.evaluate.scores import scores
+from seedbed.evaluate.scores import PRIMARY, VARIANTS, mean_iou
 from seedbed.paths import Paths
 from seedbed.report.results import Results, Sources, mend, report_images
 
@@ -34,6 +34,7 @@ SHOWN_UNSCORED = {"disagree": 8, "spread": 4}
 ERRORS = {"missed": (213, 94, 0), "added": (0, 114, 178), "confused": (204, 121, 167)}
 """Colours of wrong pixels: object taken for background, background taken for an object, one class for another."""
 
+_PRIMARY = VARIANTS[PRIMARY]
 _OKABE_ITO = ("E69F00", "56B4E9", "009E73", "D55E00", "CC79A7", "0072B2", "F0E442")
 _BUDGET = 1_700_000  # bytes of all pictures before base64, so that the page stays below 3 MB
 _BYTES_PER_PIXEL = 0.22  # of a photograph with an overlay in WebP at this quality, as measured on VOC
@@ -116,7 +117,7 @@ def _picks(paths: Paths, results: Results, part: str) -> dict[str, list[Pick]]:
         unknown = [None] * len(measured)
         chosen = choose_unscored(gaps, SHOWN_UNSCORED)
         return {kind: [Pick(ids[index], unknown) for index in indices] for kind, indices in chosen.items()}
-    quality = np.stack([scores(one.confusions).miou for one in measured])
+    quality = np.stack([mean_iou(one.confusions.areas(_PRIMARY.ignore), _PRIMARY.absent) for one in measured])
     chosen = choose_images(quality, SHOWN[part])
     return {
         kind: [Pick(measured[0].ids[index], quality[:, index].tolist()) for index in indices]
@@ -204,16 +205,23 @@ class Painter:
     side: int
 
     def training_card(self, pick: Pick) -> Card:
-        """Return photo, saliency map, each method's class map, pseudo-label and prediction, and truth, if there is."""
+        """Return photo, saliency map, truth, if there is one, and each method's class map, pseudo-label and prediction.
+
+        A method whose pseudo-labels were imported has no class map.
+        """
         image = pick.image
         photo, truth = np.asarray(self.sources.image(image)), self._truth(pick)
         columns, labels = [], []
         for method, score in zip(self.methods, pick.quality, strict=True):
-            cams = np.asarray(self.sources.cams(method, image)[0], np.float32)
+            maps = self.sources.cams(method, image)
             label = _read_labels(self.paths.pseudo_labels(method) / f"{image}.png", "pseudo", method)
             prediction = self.predicted[method][image]
             tiles = [
-                self._tile(_heat(photo, cams), "class map", f"class map of {method} on {image}"),
+                *(
+                    []
+                    if maps is None
+                    else [self._tile(_heat(photo, maps[0]), "class map", f"class map of {method} on {image}")]
+                ),
                 self._label_tile(photo, label, "pseudo-label", f"{method} on {image}"),
                 self._label_tile(photo, prediction, "prediction", f"{method} on {image}"),
             ]
@@ -294,10 +302,10 @@ def _read_labels(path: Path, stage: str, method: str) -> Pixels:
         raise UserError(f"{path} does not exist or is no image", mend(stage, method)) from None
 
 
-def _heat(photo: Pixels, cams: npt.NDArray[np.float32]) -> Pixels:
+def _heat(photo: Pixels, cams: npt.NDArray[Any]) -> Pixels:
     """Paint the largest of the class maps [K,H,W] over the photo."""
     height, width = photo.shape[:2]
-    strongest = cams.max(axis=0) if len(cams) else np.zeros((height, width), np.float32)
+    strongest = cams.astype(np.float32).max(axis=0) if len(cams) else np.zeros((height, width), np.float32)
     colours = matplotlib.colormaps["magma"](np.clip(strongest, 0, 1), bytes=True)[..., :3]
     return _mix(_grey(photo), colours.astype(np.float32), 0.7)
 

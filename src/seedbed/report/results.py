@@ -13,7 +13,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from seedbed.errors import UserError
-from seedbed.evaluate.confusion import Confusions, load_confusions, load_sparse
+from seedbed.evaluate.confusion import Confusions, load_sparse
 from seedbed.files import read_json
 from seedbed.params import Params
 from seedbed.paths import Paths
@@ -49,7 +49,8 @@ class Sources:
 
     `classes`: object classes in id order, without background. `image(id)`: RGB uint8 [H,W,3] or a PIL image.
     `mask(id)`: true ids uint8 [H,W]; UserError for a training image without a mask. `saliency(id)`: uint8 [H,W].
-    `cams(method, id)`: class maps in 0..1 [K,H,W] and their 0-based classes [K]. `predict(method, ids)`: what the
+    `cams(method, id)`: class maps in 0..1 [K,H,W] and their 0-based classes [K], or None of a method that has none (its
+    pseudo-labels were imported). `predict(method, ids)`: what the
     segmenter of `method` makes of these images, id -> uint8 [H,W]; called once per method.
     """
 
@@ -57,20 +58,20 @@ class Sources:
     image: Callable[[str], Pixels | Image.Image]
     mask: Callable[[str], Pixels]
     saliency: Callable[[str], Pixels]
-    cams: Callable[[str, str], tuple[npt.NDArray[Any], npt.NDArray[Any]]]
+    cams: Callable[[str, str], tuple[npt.NDArray[Any], npt.NDArray[Any]] | None]
     predict: Callable[[str, list[str]], Mapping[str, Pixels]]
 
 
 @dataclass(frozen=True)
 class Measured:
-    """The metrics of one stage of one method, and the matrices [N,K,K+1] of the images `ids` behind them.
+    """The metrics of one stage of one method, and the matrices of the images `ids` behind them.
 
     Without masks of these images there are none: N = 0, and the scores are null.
     """
 
     metrics: Json
     ids: list[str]
-    confusions: npt.NDArray[np.int64]
+    confusions: Confusions
 
     @property
     def scored(self) -> bool:
@@ -112,6 +113,11 @@ class Results:
     data: Json
     curves: list[Curve] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
+
+    @property
+    def ruled(self) -> list[str]:
+        """The methods whose pseudo-labels are made by a rule here, and not imported."""
+        return [method for method in self.methods if self.studies[method]["rules"]]
 
 
 def read_results(paths: Paths, params: Params) -> Results:
@@ -190,7 +196,7 @@ def require(path: Path, stage: str, method: str | None = None) -> Path:
 def _measured(paths: Paths, stage: str, method: str) -> Measured:
     file = require(paths.confusion(stage, method), stage, method)
     metrics = read_json(paths.metrics(stage, method), mend(stage, method))
-    ids, confusions = load_confusions(file)
+    ids, confusions = load_sparse(file)
     if len(ids) != metrics["images"]:
         found = f"{paths.metrics(stage, method)} counts {metrics['images']} images, {file} holds {len(ids)}"
         raise UserError(f"{found}: they come from different runs", mend(stage, method))

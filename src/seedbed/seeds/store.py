@@ -20,7 +20,7 @@ from safetensors.numpy import save
 from seedbed.errors import UserError
 from seedbed.files import read_json, write_bytes, write_json
 
-_INDEX = "index.json"
+INDEX = "index.json"
 _CLASSES = ".classes"
 _PREFIX, _SUFFIX = "shard-", ".safetensors"
 _SHARDS = f"{_PREFIX}*{_SUFFIX}"
@@ -41,8 +41,8 @@ class MapWriter:
         self._images: dict[str, str] = {}
         self._pending: dict[str, np.ndarray] = {}
         self._waiting: list[str] = []
-        if (folder / _INDEX).is_file():
-            index = read_json(folder / _INDEX)
+        if (folder / INDEX).is_file():
+            index = read_json(folder / INDEX)
             if index.get("fingerprint") == fingerprint:
                 here = {shard.name for shard in folder.glob(_SHARDS)}
                 self._images = {name: shard for name, shard in index["images"].items() if shard in here}
@@ -73,7 +73,7 @@ class MapWriter:
             self._next += 1
             self._images.update(dict.fromkeys(self._waiting, shard))
             self._pending, self._waiting = {}, []
-        write_json(self.folder / _INDEX, {"fingerprint": self.fingerprint, "images": self._images})
+        write_json(self.folder / INDEX, {"fingerprint": self.fingerprint, "images": self._images})
 
     def __enter__(self) -> MapWriter:
         return self
@@ -90,7 +90,7 @@ class MapStore:
     def __init__(self, folder: Path, fix: str | None = None) -> None:
         self.folder = folder
         self._fix = fix or "seedbed seeds --method METHOD"
-        self._shard_of: dict[str, str] = dict(read_json(folder / _INDEX, self._fix)["images"])
+        self._shard_of: dict[str, str] = dict(read_json(folder / INDEX, self._fix)["images"])
         self._opened: dict[str, Any] = {}
 
     def __len__(self) -> int:

@@ -27,12 +27,16 @@ def compare(context: Context) -> None:
     from seedbed.seeds.store import MapStore
 
     paths, voc = context.paths, context.voc
-    stores = {name: MapStore(paths.seeds(name), f"seedbed seeds --method {name}") for name in context.params.methods}
+    stores = {
+        name: MapStore(paths.seeds(name), f"seedbed seeds --method {name}")
+        for name in context.params.methods
+        if context.ready_made(name) is None
+    }
     sources = Sources(
         classes=voc.classes,
         image=voc.image,
         mask=voc.mask,
-        cams=lambda method, image_id: stores[method].maps(image_id),
+        cams=lambda method, image_id: stores[method].maps(image_id) if method in stores else None,
         saliency=lambda image_id: load_map(paths.saliency_maps() / f"{image_id}.png"),
         predict=lambda method, image_ids: _predict(context, method, image_ids),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,16 +15,20 @@ from pydantic import BaseModel
 from seedbed.data.voc import VocData
 from seedbed.engine.device import resolve_device
 from seedbed.errors import UserError, unknown_name
-from seedbed.methods import Method, get_method
+from seedbed.methods import METHODS, AnyMethod, method_of
+from seedbed.methods.imported import Import, ImportedMethod
 from seedbed.nn.backbones import resolve_backbone
 from seedbed.nn.deeplab import HEADS
-from seedbed.params import FusionParams, LocaliserParams, Params, load_params
+from seedbed.params import FusionParams, LocaliserParams, Params, StudyParams, load_params
 from seedbed.paths import Paths
 from seedbed.saliency import get_source
 from seedbed.seeds.fusion import find_rule, resolve_values
 from seedbed.stages.fingerprint import fingerprint, listing
 from seedbed.tracking.environment import data_hash
 from seedbed.tracking.run import Run, start_run
+
+_BLOCK = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_SEARCHES = re.compile(r"(fusion|crf|joint)-.*|.*-searches")  # record and journal of a search beside the pipeline
 
 
 def _check_names(params: Params) -> None:
@@ -34,22 +39,52 @@ def _check_names(params: Params) -> None:
     for rule in params.study.rules:
         find_rule(rule)
     for name in params.methods:
-        localiser, fusion = params.localiser[name], params.fusion[name]
-        get_method(name).check_options(dict(localiser.options))
+        localiser = params.localiser[name]
+        method = method_of(name, localiser)
+        _check_block(name, method)
+        method.check_options(localiser.options, name)
         resolve_backbone(localiser.backbone)
-        find_rule(fusion.rule)
-        resolve_values(fusion.rule, fusion.values)
-        if fusion.values and fusion.choose != "given":
-            raise UserError(
-                f"fusion.{name}.values are given, but fusion.{name}.choose is {fusion.choose}",
-                f"set fusion.{name}.choose: given, or remove the values, in params.yaml",
-            )
-        if fusion.rule not in params.study.rules:
-            raise UserError(
-                f"rule {fusion.rule} of fusion.{name} is not among study.rules", f"add {fusion.rule} to study.rules"
-            )
+        if isinstance(method, ImportedMethod) and method.content(localiser.options).kind == "pseudo":
+            _check_no_fusion(name, params.fusion[name])
+        else:
+            _check_fusion(name, params.fusion[name], params.study)
     for backbone in (params.saliency.backbone, params.segmenter.backbone):
         resolve_backbone(backbone)
+
+
+def _check_block(name: str, method: AnyMethod) -> None:
+    """Raise UserError for a name of a block that would mislead, or that files and stages cannot be called by."""
+    rename = f"give the block another name, in methods, localiser and fusion of params.yaml: {method.name}-2, say"
+    if not _BLOCK.fullmatch(name) or _SEARCHES.fullmatch(name):
+        raise UserError(
+            f"a method cannot be called '{name}': letters, digits, - and _ make a name, and names of searches "
+            "(fusion-..., crf-..., joint-..., ...-searches) are taken",
+            rename,
+        )
+    if name in METHODS and name != method.name:
+        raise UserError(f"localiser.{name}.method is {method.name}, but {name} is another method", rename)
+
+
+def _check_no_fusion(name: str, fusion: FusionParams) -> None:
+    if fusion.values:
+        raise UserError(
+            f"fusion.{name}.values are given, but the pseudo-labels of {name} are imported: no rule makes them",
+            f"remove fusion.{name}.values from params.yaml (crf: true works)",
+        )
+
+
+def _check_fusion(name: str, fusion: FusionParams, study: StudyParams) -> None:
+    find_rule(fusion.rule)
+    resolve_values(fusion.rule, fusion.values)
+    if fusion.values and fusion.choose != "given":
+        raise UserError(
+            f"fusion.{name}.values are given, but fusion.{name}.choose is {fusion.choose}",
+            f"set fusion.{name}.choose: given, or remove the values, in params.yaml",
+        )
+    if fusion.rule not in study.rules:
+        raise UserError(
+            f"rule {fusion.rule} of fusion.{name} is not among study.rules", f"add {fusion.rule} to study.rules"
+        )
 
 
 @dataclass(frozen=True)
@@ -81,15 +116,27 @@ class Context:
         """Number of mask ids: the object classes and background."""
         return self.voc.num_classes + 1
 
-    def method(self, name: str) -> tuple[Method, LocaliserParams, FusionParams]:
-        """Return a method of `params.methods` and its blocks. Raises UserError when it is not among them."""
-        method = get_method(name)
-        if name not in self.params.localiser or name not in self.params.fusion:
+    def method(self, name: str) -> tuple[AnyMethod, LocaliserParams, FusionParams]:
+        """Return the method of the blocks called `name`, and the blocks. Raises UserError when there are none."""
+        localiser, fusion = self.params.localiser.get(name), self.params.fusion.get(name)
+        if localiser is None or fusion is None:
+            if name not in METHODS:
+                raise unknown_name("method", name, {*METHODS, *self.params.methods})
             raise UserError(
                 f"method '{name}' has no blocks localiser.{name} and fusion.{name}",
                 "copy them from a file in profiles/ into params.yaml",
             )
-        return method, self.params.localiser[name], self.params.fusion[name]
+        return method_of(name, localiser), localiser, fusion
+
+    def import_of(self, name: str) -> Import | None:
+        """Return the results of others that the blocks called `name` take; None for a method that is trained here."""
+        method, localiser, _ = self.method(name)
+        return method.content(localiser.options, name) if isinstance(method, ImportedMethod) else None
+
+    def ready_made(self, name: str) -> Import | None:
+        """Return the pseudo-labels that the blocks called `name` take as they are; None for what a rule fuses."""
+        given = self.import_of(name)
+        return given if given and given.kind == "pseudo" else None
 
     def fingerprint(self, *parts: BaseModel | Path | str | None) -> str:
         """Return a hash of all that a result depends on: `parts` (blocks, files, folders, texts), data and code."""

@@ -27,7 +27,7 @@ def parameters_page() -> str:
         lines += [f"## {name or 'Top level'}", "", doc, "", *_table(block), ""]
     for method in METHODS.values():
         lines += [f"## localiser.{method.name}.options", "", f"Options of {method.name}: {method.summary}.", ""]
-        lines += [*(_table(method.options()) if method.options.model_fields else ["None."]), ""]
+        lines += [*(_table(method.options.model_construct()) if method.options.model_fields else ["None."]), ""]
     for rule in RULES.values():
         lines += [f"## fusion.METHOD.values, rule {rule.name}", "", f"{rule.summary.capitalize()}.", ""]
         lines += [*_rule_table(rule.parameters), ""]

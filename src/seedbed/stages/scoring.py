@@ -12,7 +12,7 @@ import numpy as np
 
 from seedbed.data.masks import read_mask, voc_palette
 from seedbed.evaluate.bootstrap import interval
-from seedbed.evaluate.confusion import save_confusions
+from seedbed.evaluate.confusion import Collected, Confusions, save_confusions
 from seedbed.evaluate.scores import PRIMARY, VARIANTS, miou_variants, scores
 from seedbed.files import write_json
 from seedbed.stages.context import Context
@@ -27,30 +27,30 @@ def report_scores(
     stage: str,
     method: str,
     split: str,
-    matrices: Mapping[str, np.ndarray],
+    ids: Sequence[str],
+    collected: Collected,
     more: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Write metrics and per-image confusion matrices [K,K+1] by image id, log both to `run`, and return the metrics.
+    """Write metrics and confusion matrices of the images `ids`, log both to `run`, and return the metrics.
 
     `split` names the images for people; `more` is added to the metrics.
     """
-    num_ids = context.num_ids
-    stacked = np.stack(list(matrices.values())) if matrices else np.zeros((0, num_ids, num_ids + 1), np.int64)
+    per_image = collected.confusions(ids)
     path = context.paths.confusion(stage, method)
-    save_confusions(path, list(matrices), stacked)
-    metrics = {**score_images(context, method, split, stacked), **more}
+    save_confusions(path, ids, per_image)
+    metrics = {**score_images(context, method, split, per_image), **more}
     write_json(context.paths.metrics(stage, method), metrics)
     context.log_dataset(run)
     run.artifact(context.paths.metrics(stage, method))
     run.artifact(path)
     shown = "no masks to score with" if metrics["miou"] is None else f"mIoU {100 * metrics['miou']:.1f}"
-    logger.info("%s of %s: %s on %d images (%s)", stage, method, shown, len(matrices), split)
+    logger.info("%s of %s: %s on %d images (%s)", stage, method, shown, len(ids), split)
     return metrics
 
 
-def score_images(context: Context, method: str, split: str, per_image: np.ndarray) -> dict[str, Any]:
-    """Return the metrics of confusion matrices [N,K,K+1] of the images of `split`; fractions, undefined ones None."""
-    total = per_image.sum(axis=0)
+def score_images(context: Context, method: str, split: str, per_image: Confusions) -> dict[str, Any]:
+    """Return the metrics of the confusion matrices of the images of `split`; fractions, undefined ones None."""
+    total = per_image.total()
     result = scores(total)
     names = ["background", *context.voc.classes]
     seed, samples = context.params.seed, context.params.evaluate.bootstrap

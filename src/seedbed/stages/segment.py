@@ -13,7 +13,7 @@ from seedbed.crf.dense import label_many
 from seedbed.data.datasets import MaskFolder, TrainingImages
 from seedbed.data.masks import write_mask
 from seedbed.engine.seeding import seed_modules
-from seedbed.evaluate.confusion import confusion
+from seedbed.evaluate.confusion import Collected, confusion
 from seedbed.nn.deeplab import build_segmenter
 from seedbed.segment.loss import build_loss
 from seedbed.segment.predict import Predictor
@@ -60,14 +60,13 @@ def evaluate(context: Context, name: str) -> None:
     with context.run(
         "evaluate-segmenter", name, evaluate=params.evaluate, segmenter=params.segmenter, crf=params.crf
     ) as run:
-        per_image = {}
+        collected = Collected(context.num_ids)
         for image_id, mask in predictions(context, network, ids):
             write_mask(context.paths.predictions(name) / f"{image_id}.png", mask)
             truth = voc.mask(image_id, (mask.shape[1], mask.shape[0]))
-            per_image[image_id] = confusion(truth, mask, context.num_ids, image_id)
-        matrices = {image_id: per_image[image_id] for image_id in ids}
+            collected.add(image_id, confusion(truth, mask, context.num_ids, image_id))
         crf = params.crf.model_dump() if params.evaluate.crf else None
-        metrics = report_scores(context, run, "evaluate-segmenter", name, split, matrices, {"crf": crf})
+        metrics = report_scores(context, run, "evaluate-segmenter", name, split, ids, collected, {"crf": crf})
         log_masks(context, run, context.paths.predictions(name), ids)
         run.finish(metrics, {"seconds": time.perf_counter() - started})
 

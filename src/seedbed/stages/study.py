@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from seedbed.errors import UserError
+from seedbed.methods.imported import Import
 from seedbed.params import Params, SearchKind, check_params
 from seedbed.stages.context import Context
 from seedbed.stages.maps import Maps
@@ -21,7 +22,7 @@ from seedbed.stages.pseudo import choose_recipe
 from seedbed.stages.studies import setting
 from seedbed.study.inputs import Machine, StudyInputs
 from seedbed.study.plotted import PlottedRunner
-from seedbed.study.protocol import run_study
+from seedbed.study.protocol import run_study, skip_study
 from seedbed.study.searches import Task, run_search
 from seedbed.study.split import TuneImages
 from seedbed.study.trials import Runner, TrialRecord
@@ -32,7 +33,14 @@ logger = logging.getLogger(__name__)
 
 
 def study(context: Context, name: str) -> None:
-    """Sweep what can be swept exactly, and tune fusion rules and the CRF on `study.tune_images` labelled images."""
+    """Sweep what can be swept exactly, and tune fusion rules and the CRF on `study.tune_images` labelled images.
+
+    Imported pseudo-labels leave nothing to choose: their study is the split that every method reports on.
+    """
+    ready = context.ready_made(name)
+    if ready is not None:
+        _no_study(context, name, ready)
+        return
     _, _, fusion = context.method(name)
     params, folder = context.params, context.paths.study(name)
     started = time.perf_counter()
@@ -65,6 +73,16 @@ def study(context: Context, name: str) -> None:
         chosen = _chosen(result)
         run.finish(chosen, {"seconds": time.perf_counter() - started})
     logger.info("study of %s: %s", name, ", ".join(f"{key} {100 * value:.1f}" for key, value in chosen.items()))
+
+
+def _no_study(context: Context, name: str, ready: Import) -> None:
+    params, folder = context.params, context.paths.study(name)
+    with context.run("study", name, study=params.study, imported=ready.describe()) as run:
+        skip_study(_inputs(context, name), params.study.tune_images, params.seed, folder)
+        context.log_dataset(run)
+        run.artifact(folder / "study.json")
+        run.finish({}, {})
+    logger.info("%s is imported (%s): there is nothing to choose", name, ready.folder(context.paths))
 
 
 @dataclass(frozen=True)
@@ -108,6 +126,11 @@ def start(context: Context, name: str, kind: SearchKind | None, options: Options
 
 def search(context: Context, name: str, kind: SearchKind, options: Options) -> None:
     """Run a study of the user's own: nothing that the pipeline reads is touched."""
+    if context.ready_made(name) is not None:
+        raise UserError(
+            f"the pseudo-labels of {name} are imported and taken as they are: there is nothing to search",
+            "search for a method with class maps (localiser.METHOD.options.seeds, or one that is trained here)",
+        )
     own = context.params.study.tune_images
     context = Context(options.override(context.params), context.paths)
     params, paths = context.params, context.paths
@@ -147,7 +170,7 @@ def _inputs(context: Context, name: str) -> StudyInputs:
         )
     maps, ids = Maps(context, name), voc.ids(params.data.train)
     if params.study.tune_images:  # only images with a mask can choose or report
-        ids = [image_id for image_id in ids if voc.mask_path(image_id).is_file()]
+        ids = voc.masked(ids)
     return StudyInputs(
         name=params.data.train,
         ids=ids,

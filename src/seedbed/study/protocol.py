@@ -90,7 +90,8 @@ label. For a rule with an ignore band (`saliency-gate`) the axes of the surface 
 `cam_low = cam_high` and `saliency_low = saliency_high`, named "cam" and "saliency"; its points may use the band. Rules
 that are not made of gates (`mcis`, `oaa`, `argmax`) are not swept: Optuna's trials apply them to the tune images, and
 "grid", "oracle", regret, gap, optimum, per_class and surface are missing or null. With tune_images = 0 they are so for
-every rule, there is no "first_release" and no curve, and the choice is as published.
+every rule, there is no "first_release" and no curve, and the choice is as published. A study of imported pseudo-labels
+has no rules ("rules" is empty) and no CRF: nothing was chosen.
 
 Beside it in the study's folder: `best.yaml` (`read_best`: the chosen values of every rule, and the CRF parameters or
 null), `split.json` ({"tune": [id, ...], "report": [id, ...]}: in order of choice; in list order), `trials.csv` (study,
@@ -122,7 +123,7 @@ from seedbed.study.curve import Draws
 from seedbed.study.inputs import Machine, StudyInputs
 from seedbed.study.refinement import Refinement
 from seedbed.study.scoring import Reporter, Sweep, unscored
-from seedbed.study.split import Split, check_split, choose_split
+from seedbed.study.split import Split, TuneImages, check_split, choose_split
 from seedbed.study.tables import Grid, Tables
 from seedbed.study.trials import Runner, TrialRecord
 
@@ -156,17 +157,13 @@ def run_study(
     images that may not choose, and bad input.
     """
     _check_rules(rule, params.rules)
-    split = choose_split(inputs.ids, inputs.labels, params.tune_images, runner.seed)
+    split = _open(inputs, params.tune_images, runner.seed, folder)
     grid = Grid.of(params.rules, params.cam_steps, params.saliency_steps)
-    folder.mkdir(parents=True, exist_ok=True)
-    for leftover in folder.glob("*.npz"):
-        leftover.unlink()
     rules: dict[str, Any] = {name: unscored(name) for name in params.rules}
     refined: dict[str, Any] | None = None
     best_crf: CrfParams | None = None
     trials: list[TrialRecord] = []
     if split.tune:
-        check_split(inputs.ids, inputs.evaluation)
         draws = Draws.of(inputs.ids, inputs.labels, params.curve_images, params.curve_seeds, bootstrap, runner.seed)
         reporter = Reporter(folder, split.tune, split.report, draws)
         for name, study in _studies(inputs, params.rules, grid, reporter, machine):
@@ -177,16 +174,53 @@ def run_study(
             refined, best_crf, its_trials = refinement.study(crf, params, runner, reporter)
             trials += its_trials
     result = {
-        "protocol": _protocol(inputs, split, runner.seed),
+        "protocol": _protocol(inputs, split, runner.seed) | _chosen_by(inputs, split, runner.seed),
         "grid": {"cam": list(grid.cam), "saliency": list(grid.saliency)},
         "rules": rules,
         "crf": refined,
     }
+    _write(folder, split, result, best_crf, trials)
+    return result
+
+
+def skip_study(inputs: StudyInputs, tune_images: TuneImages, seed: int, folder: Path) -> dict[str, Any]:
+    """Write into `folder` the files of a study of pseudo-labels that are taken as they are: no rule, no trial.
+
+    The split is the one of every other method, so the same images report. Returns and raises what `run_study` does.
+    """
+    split = _open(inputs, tune_images, seed, folder)
+    stated = {
+        "statement": "The pseudo-labels are imported and taken as they are: nothing was chosen here.",
+        "oracle": False,
+    }
+    result: dict[str, Any] = {
+        "protocol": _protocol(inputs, split, seed) | stated,
+        "grid": {"cam": [], "saliency": []},
+        "rules": {},
+        "crf": None,
+    }
+    _write(folder, split, result, None, [])
+    return result
+
+
+def _open(inputs: StudyInputs, tune_images: TuneImages, seed: int, folder: Path) -> Split:
+    """Return the split of the images, and rid `folder` of the matrices of an earlier study."""
+    split = choose_split(inputs.ids, inputs.labels, tune_images, seed)
+    if split.tune:
+        check_split(inputs.ids, inputs.evaluation)
+    folder.mkdir(parents=True, exist_ok=True)
+    for leftover in folder.glob("*.npz"):
+        leftover.unlink()
+    return split
+
+
+def _write(
+    folder: Path, split: Split, result: dict[str, Any], crf: CrfParams | None, trials: Sequence[TrialRecord]
+) -> None:
     write_json(folder / "split.json", asdict(split))
-    write_best(folder, {name: entry["points"]["chosen"]["values"] for name, entry in rules.items()}, best_crf)
+    write_best(folder, {name: entry["points"]["chosen"]["values"] for name, entry in result["rules"].items()}, crf)
     write_trials(folder, trials)
     write_json(folder / "study.json", result)
-    return result
 
 
 def read_best(path: Path) -> Best:
@@ -247,8 +281,8 @@ def _studies(
         yield name, sweep.study
 
 
-def _protocol(inputs: StudyInputs, split: Split, seed: int) -> dict[str, Any]:
-    """Return the entry `protocol` of study.json."""
+def _chosen_by(inputs: StudyInputs, split: Split, seed: int) -> dict[str, Any]:
+    """Return who chose the settings, as the entry `protocol` of study.json states it."""
     tune, report, every = len(split.tune), len(split.report), len(inputs.ids)
     if split.oracle:
         statement = (
@@ -263,11 +297,15 @@ def _protocol(inputs: StudyInputs, split: Split, seed: int) -> dict[str, Any]:
         )
     else:
         statement = "Published thresholds; no ground truth was read to choose them."
+    return {"statement": statement, "oracle": split.oracle}
+
+
+def _protocol(inputs: StudyInputs, split: Split, seed: int) -> dict[str, Any]:
+    """Return the rest of that entry, which is the same for every method."""
+    tune, report, every = len(split.tune), len(split.report), len(inputs.ids)
     return {
-        "statement": statement,
         "variant": PRIMARY,
         "seed": seed,
-        "oracle": split.oracle,
         "images": {"tune": tune, "report": report, "all": every},
         "missing_classes": sorted(inputs.shown(inputs.ids) - inputs.shown(split.tune)) if tune else [],
     }

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from seedbed.evaluate.confusion import Confusion, Confusions
-
-Array = npt.NDArray[Any]
+from seedbed.evaluate.confusion import Collected, Confusion, Confusions
 
 
 @dataclass
@@ -25,11 +21,12 @@ class Tally:
     tune: Sequence[str]
     report: Sequence[str]
     totals: dict[str, Confusion] = field(init=False)
-    _cells: dict[str, tuple[Array, Array]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.totals = {split: np.zeros(self._shape, np.int64) for split in ("tune", "report", "all")}
+        shape = (self.num_ids, self.num_ids + 1)
+        self.totals = {split: np.zeros(shape, np.int64) for split in ("tune", "report", "all")}
         self._splits = {"tune": frozenset(self.tune), "report": frozenset(self.report)}
+        self._reported = Collected(self.num_ids)
 
     def add(self, name: str, conf: Confusion) -> None:
         """Add the image `name`."""
@@ -38,20 +35,9 @@ class Tally:
             if name in members:
                 self.totals[split] += conf
         if name in self._splits["report"]:
-            occupied = np.flatnonzero(conf)
-            self._cells[name] = occupied, conf.flat[occupied]
+            self._reported.add(name, conf)
 
     @property
     def per_image(self) -> Confusions:
         """Matrices of the report images, in their order. KeyError for one that was not added."""
-        return Confusions.of((self._matrix(name) for name in self.report), self.num_ids)
-
-    def _matrix(self, name: str) -> Confusion:
-        occupied, counts = self._cells[name]
-        matrix = np.zeros(self._shape, np.int64)
-        matrix.flat[occupied] = counts
-        return matrix
-
-    @property
-    def _shape(self) -> tuple[int, int]:
-        return self.num_ids, self.num_ids + 1
+        return self._reported.confusions(self.report)
