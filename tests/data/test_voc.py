@@ -61,6 +61,15 @@ def test_missing_image_and_mask_are_named(data):
             read("nothing")
 
 
+def test_images_with_a_mask_keep_their_order(data):
+    ids = data.ids("train_aug")[::-1]
+    assert data.masked(ids) == ids
+    data.mask_path(ids[1]).unlink()
+    assert data.masked([*ids, "nothing"]) == [ids[0], *ids[2:]]
+    shutil.rmtree(data.voc / "SegmentationClassAug")
+    assert data.masked(ids) == []
+
+
 def test_mask_of_another_size_and_with_unknown_ids(data):
     path = data.mask_path("val_0000")
     write_mask(path, np.full((96, 100), 1, np.uint8))

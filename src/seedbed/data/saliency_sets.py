@@ -78,7 +78,7 @@ def load_map(path: Path, size: Size | None = None) -> NDArray[np.uint8]:
 def _by_stem(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise UserError(f"saliency folder {folder} does not exist", "seedbed data sample, or seedbed data use PATH")
-    paths = sorted(folder.iterdir(), key=lambda path: path.name)  # whole paths compare many times slower
+    paths = sorted(folder.iterdir(), key=lambda path: path.name)  # comparing whole paths takes twice the time
     found = {path.stem: path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES}
     if not found:
         raise UserError(f"saliency folder {folder} holds no images ({', '.join(IMAGE_SUFFIXES)})", "seedbed data check")

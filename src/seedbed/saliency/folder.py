@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -28,7 +29,9 @@ class FolderSource:
 
         Raises UserError naming the images without a map, before the first map; and an image or a map that is damaged.
         """
-        missing = [name for name in paths if not (self.folder / f"{name}.png").is_file()]
+        with os.scandir(self.folder) as entries:  # one listing instead of a look-up per image
+            there = {entry.name for entry in entries}
+        missing = [name for name in paths if f"{name}.png" not in there]
         if missing:
             raise UserError(
                 f"{len(missing)} of {len(paths)} images have no saliency map in {self.folder}, first {missing[0]}.png",
