@@ -9,7 +9,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "seedbed"
 ROWS = (
-    {"errors", "files", "params", "paths", "progress", "validation"},
+    {"errors", "files", "params", "paths", "progress", "trees", "validation"},
     {"data", "nn", "engine", "evaluate", "crf", "tracking"},
     {"acquire", "intake", "saliency", "methods", "seeds", "segment"},
     {"exchange", "study", "report"},
@@ -19,7 +19,7 @@ ROWS = (
 BELOW_STUDY = {"seeds", "crf", "evaluate", "tracking"}
 BELOW_REPORT = {"evaluate", "tracking"}
 BELOW_EXCHANGE = {"data", "engine", "seeds", "tracking"}
-INSIDE_THE_FIRST_ROW = {"files": {"errors"}, "params": {"errors", "validation"}}
+INSIDE_THE_FIRST_ROW = {"files": {"errors"}, "params": {"errors", "validation"}, "trees": {"errors", "files"}}
 MODULES = sorted(SOURCE.rglob("*.py"))
 
 

@@ -251,7 +251,7 @@ class CrfParams(Block):
 class FusionParams(Block):
     """How class maps and saliency become pseudo-labels."""
 
-    rule: str = Field("threshold", description="fusion rule")
+    rule: str = Field("threshold", description="fusion rule; none for imported pseudo-labels")
     choose: Literal["published", "study", "given"] = Field(
         "study", description="parameters of the rule: published, chosen by the study, or those in `values`"
     )

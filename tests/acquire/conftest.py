@@ -1,4 +1,4 @@
-"""A server on loopback that behaves as badly as real ones do."""
+"""A server on loopback that behaves as badly as real ones do, and libraries that reach no further than it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from acquire.made_archives import EVERYTHING
 from acquire.made_files import FIX, QUICK
+from acquire.miniature import only, served, write_additions, write_archives
 
 from seedbed.acquire.archive import ExtractLimits, extract
+from seedbed.acquire.catalogue import DataSet, load_catalogue
 from seedbed.acquire.checksums import Checksums
+from seedbed.acquire.library import Library
 from seedbed.acquire.transfer import fetch_file
 
 
@@ -239,3 +243,44 @@ def unpack(tmp_path):
         return extract(archive, tmp_path / "target", layout, limits)
 
     return _unpack
+
+
+@pytest.fixture(scope="session")
+def archives(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("archives")
+    write_archives(folder / "served", folder / "scratch")
+    return folder / "served"
+
+
+@pytest.fixture(scope="session")
+def catalogue(tmp_path_factory) -> dict[str, DataSet]:
+    return load_catalogue({"SEEDBED_CATALOGUE": str(write_additions(tmp_path_factory.mktemp("user") / "mine.yaml"))})
+
+
+@pytest.fixture
+def mirror(archives):
+    with served(archives) as running:
+        yield running
+
+
+@pytest.fixture
+def asked(mirror) -> Counter[str]:
+    return mirror[1]
+
+
+@pytest.fixture
+def library(tmp_path, catalogue, mirror) -> Library:
+    """A library that fetches from the mirror and from nowhere else."""
+    return Library(tmp_path / "library", only(catalogue, mirror[0]), jobs=1)
+
+
+@pytest.fixture
+def lonely(tmp_path, catalogue) -> Library:
+    """A library that can fetch nothing: all must be given."""
+    silent = {
+        name: entry.model_copy(
+            update={"archives": {k: one.model_copy(update={"sources": []}) for k, one in entry.archives.items()}}
+        )
+        for name, entry in catalogue.items()
+    }
+    return Library(tmp_path / "library", silent, jobs=1)

@@ -19,6 +19,7 @@ from acquire.made_voc import IDS, pack_sbd, pack_voc
 from helpers import picture
 
 from seedbed.acquire.catalogue import DataSet, load_catalogue
+from seedbed.acquire.library import Library
 
 PAIRS = 3
 SALIENCY: Mapping[str, Mapping[str, tuple[str, ...]]] = {
@@ -56,6 +57,7 @@ EXPECTED: Mapping[str, Mapping[str, int]] = {
     **{
         f"coco{year}": {
             f"COCO20{year}/JPEGImages": 10,
+            f"COCO20{year}/SegmentationClass": 10,
             f"COCO20{year}/{_LISTS}/train.txt": 4,
             f"COCO20{year}/{_LISTS}/val.txt": 4,
         }
@@ -104,6 +106,19 @@ def _file(member: str, number: int) -> bytes:
     image = picture(12, 10, number)
     (image.convert("L") if grey else image).save(stream, "PNG" if member.endswith(".png") else "JPEG")
     return stream.getvalue()
+
+
+def members(name: str) -> tuple[str, ...]:
+    return tuple(member for found in SALIENCY[name].values() for member in found)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def with_entry(library: Library, name: str, **changes: object) -> Library:
+    changed = {**library.catalogue, name: library.entry(name).model_copy(update=changes)}
+    return Library(library.root, changed, jobs=1)
 
 
 def additions(**sources: list[str]) -> dict[str, Any]:

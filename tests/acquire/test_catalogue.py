@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -32,12 +31,6 @@ def given(tmp_path: Path, content: object) -> dict[str, str]:
 
 def test_it_names_every_set_of_the_issue():
     assert list(BUILT_IN) == NAMES
-
-
-def test_archives_have_one_name_each():
-    # They share the folder downloads/ and the record of checksums.
-    counted = Counter(file for entry in BUILT_IN.values() for file in entry.archives)
-    assert set(counted.values()) == {1}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -85,6 +78,22 @@ def test_known_counts():
         ("dut-omron", "x/pixelwiseGT-new-PNG/im005.png", "DUT-OMRON/Masks/im005.png"),
         ("pascal-s", "salObj/datasets/masks/pascal/1.png", "PASCAL-S/Masks/1.png"),
         ("sod", "SOD/images/100075.jpg", "SOD/Images/100075.jpg"),
+        ("voc12", "VOC2012_train_val/VOC2012_train_val/JPEGImages/a.jpg", "VOCdevkit/VOC2012/JPEGImages/a.jpg"),
+        ("sbd", "datasets/sbd/cls/2008_000002.mat", "dataset/cls/2008_000002.mat"),
+        ("coco17", "COCO2017/JPEGImages/000000000139.jpg", "COCO2017/JPEGImages/000000000139.jpg"),
+        ("duts-tr", "DUTS_TR/im/n01.jpg", "DUTS-TR/Images/n01.jpg"),
+        ("duts-te", "x/DUTS-TE/DUTS-TE-Mask/n01.png", "DUTS-TE/Masks/n01.png"),
+        ("ecssd", "ECSSD-Image/0001.jpg", "ECSSD/Images/0001.jpg"),
+        ("ecssd", "ECSSD-Mask/0001.png", "ECSSD/Masks/0001.png"),
+        ("ecssd", "x/ECSSD/Imgs/0001.png", "ECSSD/Masks/0001.png"),
+        ("hku-is", "HKU-IS-Image/0004.png", "HKU-IS/Images/0004.png"),
+        ("hku-is", "HKU_IS/images/0004.png", "HKU-IS/Images/0004.png"),
+        ("hku-is", "HKUIS/ground_truth/0004.png", "HKU-IS/Masks/0004.png"),
+        ("dut-omron", "DUT-OMRON-gt-pixelwise/im005.png", "DUT-OMRON/Masks/im005.png"),
+        ("dut-omron", "DUT-OMRON/pixelwiseGT-new-PNG/im005.png", "DUT-OMRON/Masks/im005.png"),
+        ("dut-omron", "DUTOMRON/imgs/im005.jpg", "DUT-OMRON/Images/im005.jpg"),
+        ("dut-omron", "DUT-O/Image/im005.jpg", "DUT-OMRON/Images/im005.jpg"),
+        ("pascal-s", "PASCAL_S/GT/1.png", "PASCAL-S/Masks/1.png"),
     ],
 )
 def test_names_known_in_the_wild_find_their_place(name, path, place):
@@ -98,6 +107,7 @@ def test_names_known_in_the_wild_find_their_place(name, path, place):
         ("voc12", "VOCdevkit/VOC2012/JPEGImages/._2007_000027.jpg"),
         ("voc12", "VOCdevkit/VOC2012/SegmentationObject/2007_000032.png"),
         ("voc12", "VOCdevkit/VOC2012/JPEGImages/../../../x.jpg"),
+        ("voc12", "VOCdevkit/VOC2012/ImageSets/Segmentation/mine.txt"),
         ("sbd", "benchmark_RELEASE/dataset/inst/2008_000002.mat"),
         ("coco14", "annotations/captions_val2014.json"),
         ("coco14", "train2017/000000000009.jpg"),
@@ -152,6 +162,27 @@ def test_the_mirror_is_asked_first(tmp_path):
     assert catalogue["sod"].archives["SOD.zip"].sources == ["http://localhost:8000/sets/SOD.zip"]
 
 
+def test_the_mirror_tells_two_sets_with_an_archive_of_one_name_apart(tmp_path):
+    mine = {"sod": {"archives": {"images.zip": {"layout": {"(.*)": r"SOD/\1"}}}}}
+    catalogue = load_catalogue({**given(tmp_path, mine), "SEEDBED_MIRROR": "http://localhost:8000"})
+    firsts = [catalogue[name].archives["images.zip"].sources[0] for name in ("sod", "ecssd")]
+    assert firsts == ["http://localhost:8000/sod/images.zip", "http://localhost:8000/ecssd/images.zip"]
+
+
+def test_a_user_can_use_and_add_patterns(tmp_path):
+    layout = {"<jpegs:MINE>": r"SOD/Images/\1", "<scans:MINE>": r"SOD/Masks/\1"}
+    mine = {"patterns": {"scans": r"NAME/scans/(.*)"}, "sod": {"archives": {"SOD.zip": {"layout": layout}}}}
+    sod = load_catalogue(given(tmp_path, mine))["sod"]
+    assert place_of(sod, "MINE/imgs/1.jpg") == {"SOD/Images/1.jpg"}
+    assert place_of(sod, "MINE/scans/1.png") == {"SOD/Masks/1.png"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_may_come_out_of_an_archive_is_a_few_times_what_is_stated(name):
+    for archive in BUILT_IN[name].archives.values():
+        assert archive.size <= archive.limits.bytes <= max(64_000_000, 20 * archive.size)
+
+
 @pytest.mark.parametrize(
     ("content", "finding"),
     [
@@ -165,6 +196,13 @@ def test_the_mirror_is_asked_first(tmp_path):
         ({"sod": {"archives": {"SOD.zip": {"layout": {"(a)": r"\2"}}}}}, "names a group"),
         ({"sod": {"archives": {"../SOD.zip": {"layout": {}}}}}, "SOD.zip"),
         ({"sod": {"needs": ["sodd"]}}, "needs sodd"),
+        ({"sod": {"needs": ["ecssd"]}, "ecssd": {"needs": ["sod"]}}, "ecssd, sod need each other"),
+        ({"sod": {"needs": ["sod"]}}, "sod need each other"),
+        ({"sod": {"place": "../SOD"}}, "'../SOD' is no place"),
+        ({"sod": {"place": "imported"}}, "'imported' is no place"),
+        ({"sod": {"expected": {"/SOD": 1}}}, "'/SOD' is no place"),
+        ({"state": BUILT_IN["sod"].model_dump()}, "'state' cannot be the name"),
+        ({"downloads": BUILT_IN["sod"].model_dump()}, "'downloads' cannot be the name"),
         ({"new": {"title": "x"}}, "new.content"),
         ({"../new": {"title": "x"}}, "../new"),
     ],

@@ -5,7 +5,7 @@ import json
 import pytest
 from acquire.made_files import CONTENT, MD5, OTHER, SHA256
 
-from seedbed.acquire.checksums import verify_file
+from seedbed.acquire.checksums import Checksums, verify_file
 from seedbed.errors import UserError
 
 
@@ -33,3 +33,14 @@ def test_a_record_that_is_none(checksums, text) -> None:
     with pytest.raises(UserError, match=r"checksums\.json is n") as raised:
         checksums.expected("file.tar")
     assert "recorded anew" in raised.value.fix
+
+
+def test_two_sets_with_an_archive_of_one_name_do_not_share_its_checksum(tmp_path, checksums) -> None:
+    path = tmp_path / "images.zip"
+    for name, content in (("ecssd", CONTENT), ("mine", OTHER)):
+        path.write_bytes(content)
+        assert verify_file(path, None, Checksums(checksums.path, f"{name}/")).recorded
+    assert set(json.loads(checksums.path.read_text())) == {"ecssd/images.zip", "mine/images.zip"}
+    with pytest.raises(UserError, match=r"not the images\.zip that is expected.*from given by hand") as raised:
+        verify_file(path, None, Checksums(checksums.path, "ecssd/"))
+    assert "ecssd/images.zip" in (raised.value.fix or "")

@@ -16,7 +16,7 @@ from acquire.made_coco import CATEGORIES, Json, box, image_entry, instance, scen
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from seedbed.acquire import coco, coco_painting, coco_shards
+from seedbed.acquire import coco, coco_shards
 from seedbed.acquire.coco import CocoCounts, convert_coco
 from seedbed.acquire.coco_masks import paint
 from seedbed.data.classes import COCO_CLASSES
@@ -149,7 +149,7 @@ def test_killed_it_goes_on_with_the_shards_that_are_missing(made, one_image_a_sh
     child = os.fork()
     if child == 0:
         order = itertools.count()
-        monkeypatch.setattr(coco_painting, "paint", lambda *given: kill_me() if next(order) == 3 else paint(*given))
+        monkeypatch.setattr(coco, "paint", lambda *given: kill_me() if next(order) == 3 else paint(*given))
         made.convert()
         os._exit(1)  # not reached
     assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from seedbed.acquire import manifest
 from seedbed.acquire.library import Library, Status
 from seedbed.errors import UserError
 
@@ -22,7 +23,7 @@ def put(library: Library, name: str, **contents: bytes) -> None:
         path = tree / name / file
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-    library.record(name, tree, {}, {})
+    library.record(name, manifest.measure(tree, name), {}, {})
     tree.rename(library.folder(name))
     library.part(name).rmdir()
 
@@ -41,15 +42,16 @@ def test_what_is_damaged_is_named(library):
     put(library, "sod", a=b"one", b=b"four")
     (library.folder("sod") / "sod" / "a").write_bytes(b"ONE")
     assert library.status("sod").intact
-    assert library.status("sod", verify=True).finding == "1 changed, the first is sod/a"
+    assert library.status("sod", verify=True).finding == "1 modified, as sod/a"
 
 
 def test_what_is_under_way_is_said(library):
     library.part("sod").mkdir(parents=True)
     assert library.status("sod").finding == "begun"
-    library.downloads.mkdir()
-    (library.downloads / "images.zip").write_bytes(bytes(1_500_000))
-    (library.downloads / "ground_truth_mask.zip.part").write_bytes(bytes(500_000))
+    folder = library.downloads("ecssd")
+    folder.mkdir(parents=True)
+    (folder / "images.zip").write_bytes(bytes(1_500_000))
+    (folder / "ground_truth_mask.zip.part").write_bytes(bytes(500_000))
     assert library.status("ecssd").finding == "1 of 2 archives downloaded, 2.0 MB"
 
 
@@ -60,20 +62,28 @@ def test_a_record_without_its_folder_is_a_set_not_here(library):
     assert library.status("sod") == Status(False, False, 0, 0, None)
 
 
-@pytest.mark.parametrize(("content", "finding"), [("{", "not valid JSON"), ("{}", "no record"), ("[1]", "no record")])
-def test_a_damaged_record_names_the_way_out(library, content, finding):
+@pytest.mark.parametrize("content", [None, "{", "{}", "[1]"])
+def test_a_damaged_record_is_a_finding_of_its_set(library, content):
     put(library, "sod", a=b"one")
-    (library.root / "state" / "sod.json").write_text(content)
-    with pytest.raises(UserError, match=finding) as caught:
-        library.status("sod")
-    assert "seedbed data fetch sod" in (caught.value.fix or "")
+    record = library.root / "state" / "sod.json"
+    record.write_text(content) if content else record.unlink()
+    assert library.status("sod") == Status(True, False, 1, 3, "its record is missing or damaged")
 
 
-@pytest.mark.parametrize("file", ["sod.json", "sod.files"])
-def test_a_folder_without_its_record_was_not_fetched(library, file):
+@pytest.mark.parametrize("content", [None, "one line"])
+def test_a_folder_without_the_list_of_its_files_was_not_fetched(library, content):
     put(library, "sod", a=b"one")
-    (library.root / "state" / file).unlink()
-    assert library.status("sod") == Status(True, False, 0, 0, "not made by seedbed data fetch")
+    files = library.root / "state" / "sod.files"
+    files.write_text(content) if content else files.unlink()
+    assert "not made by seedbed data fetch" in str(library.status("sod").finding)
+
+
+def test_a_changed_entry_is_no_damage(library):
+    put(library, "sod", a=b"one")
+    entry = library.entry("sod").model_copy(update={"expected": {"SOD/Images": 299}})
+    status = Library(library.root, {"sod": entry}).status("sod")
+    assert status.outdated
+    assert "catalogue" in str(status.finding)
 
 
 def test_what_is_needed_comes_first_and_once(library):

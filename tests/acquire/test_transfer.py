@@ -11,7 +11,7 @@ import time
 import pytest
 from acquire.made_files import CONTENT, CUT, FIX, MD5, OTHER, SHA256, left, md5
 
-from seedbed.acquire.transfer import check_space, fetch_file
+from seedbed.acquire.transfer import fetch_file
 from seedbed.errors import UserError
 
 
@@ -243,10 +243,3 @@ def test_a_full_disk_is_no_fault_of_the_source(server, fetch, monkeypatch) -> No
     with pytest.raises(UserError, match="the disk is full"):
         fetch(server.add("a", CONTENT), server.add("b", CONTENT), known=MD5)
     assert server.asked()["b"] == 0
-
-
-def test_space(tmp_path) -> None:
-    check_space(tmp_path / "not" / "yet", 1)
-    with pytest.raises(UserError, match=r"room for .* GB, 1000000000\.0 GB are needed") as raised:
-        check_space(tmp_path / "not" / "yet", 10**18)
-    assert "--library" in raised.value.fix

@@ -198,6 +198,9 @@ BOMBS = {
     "bytes(n)": ARRAY_OF_PYTHON_2 % b"J\xff\xff\xff\x7f" + b".",
     "contents": b"]T\0\0\x10\0" + bytes(2**20) + b"q\1\x30(" + b"c_codecs\nencode\n(h\1U\6latin1tR" * 100 + b"e.",
     "nested": b"]" + b"(" * 10**5 + b"l" * 10**5 + b".",
+    "sets": b"\x8f" * 2_000_000 + b".",
+    "memo of nothing": b"N" + b"\x94" * 3_000_000 + b".",
+    "calls": b"c__builtin__\nset\nq\0)q\1" + b"h\0h\1R" * 1_000_000 + b".",
     "dtype": b"cnumpy\ndtype\n(X\xff\xff\x0f\0" + b"f4," * 349525 + b"tR.",
 }
 

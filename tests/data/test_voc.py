@@ -113,3 +113,14 @@ def test_images_without_label_are_named(data):
     (data.root / "image_labels.json").write_text(json.dumps({"train_0000": []}))
     with pytest.raises(UserError, match="no labels for 9 of 10 images, the first is 'train_0001'"):
         data.labels()
+
+
+def test_json_labels_may_lie_beside_their_images(data):
+    """So that sets of different labels can share the data folder."""
+    ids, beside = data.ids("train_aug"), data.voc / "image_labels.json"
+    assert data.label_path("json") == data.root / "image_labels.json"
+    beside.write_text(json.dumps({image_id: [] for image_id in ids}))
+    assert data.label_path("json") == beside
+    assert not any(vector.any() for vector in data.labels(ids).values())
+    (data.root / "image_labels.json").write_text(json.dumps({"of another set": ["unicorn"]}))
+    assert len(data.labels(ids)) == len(ids)

@@ -1,3 +1,4 @@
+import hashlib
 import os
 import zipfile
 from pathlib import Path
@@ -6,7 +7,7 @@ import pytest
 
 from seedbed.errors import UserError
 from seedbed.exchange import sources
-from seedbed.exchange.sources import match, members
+from seedbed.exchange.sources import digest, match, members
 
 
 @pytest.fixture
@@ -145,3 +146,22 @@ def test_sources_that_hold_nothing_are_refused(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(sources, "MOST_MEMBERS", 2)
     with pytest.raises(UserError, match="more than 2 files"):
         members(folder, {".png"})
+
+
+def test_the_digest_of_a_file_is_of_its_content(tmp_path):
+    (tmp_path / "labels.npy").write_bytes(b"abc")
+    assert digest(tmp_path / "labels.npy") == hashlib.sha256(b"abc").hexdigest()
+
+
+def test_the_digest_of_a_folder_or_zip_is_of_names_and_sizes(tmp_path):
+    folder, archive = tmp_path / "maps", tmp_path / "maps.zip"
+    (folder / "sub").mkdir(parents=True)
+    for name in ("b.png", "sub/a.png", ".hidden"):
+        (folder / name).write_bytes(b"1234")
+    with zipfile.ZipFile(archive, "w") as stream:
+        for name in ("sub/a.png", "b.png"):
+            stream.writestr(name, b"4321")
+    first = digest(folder)
+    assert first == hashlib.sha256(b"b.png\t4\nsub/a.png\t4\n").hexdigest() == digest(archive)
+    (folder / "b.png").write_bytes(b"12345")
+    assert digest(folder) != first

@@ -1,6 +1,10 @@
+import contextlib
 import hashlib
 import json
+import os
 import shutil
+import socket
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -114,6 +118,55 @@ def shared_pair(data):
     return "DUTS-TR", "shares 1 images with DUTS-TE (by id)"
 
 
+def a_loop_of_links(data):
+    path = data.root / "notes"
+    path.symlink_to("notes")
+    return "notes", "symbolic link"
+
+
+def a_link_to_the_folder_above(data):
+    (data.root / "more").symlink_to("..")
+    return "more", "symbolic link"
+
+
+def a_pipe_for_an_image(data):
+    """Who opens it waits for ever."""
+    path = data.image_path("train_0001")
+    path.unlink()
+    os.mkfifo(path)
+    return f"{VOC}/JPEGImages/train_0001.jpg", "neither a file nor a folder"
+
+
+def a_pipe_for_a_list(data):
+    path = data.voc / "ImageSets/Segmentation/val.txt"
+    path.unlink()
+    os.mkfifo(path)
+    return f"{VOC}/ImageSets/Segmentation/val.txt", "neither a file nor a folder"
+
+
+def a_pipe_for_labels(data):
+    (data.root / "image_labels.json").unlink()
+    os.mkfifo(data.root / "image_labels.json")
+    return "image_labels.json", "neither a file nor a folder"
+
+
+def a_socket(data):
+    with socket.socket(socket.AF_UNIX) as one, contextlib.chdir(data.root):
+        one.bind("talk")
+    return "talk", "neither a file nor a folder"
+
+
+def a_name_that_is_no_text(data):
+    Path(os.fsdecode(bytes(data.root) + b"/caf\xe9.txt")).touch()
+    return "caf\\udce9.txt", "not UTF-8"
+
+
+def a_folder_of_two_lines(data):
+    (data.root / "two\nlines").mkdir()
+    (data.root / "two\nlines" / "file.txt").touch()
+    return "two\\nlines", "control character"
+
+
 def symbolic_link(data):
     path = data.image_path("train_0001")
     path.rename(path.with_name("kept.jpg"))
@@ -124,7 +177,9 @@ def symbolic_link(data):
 @pytest.mark.parametrize(
     "damage",
     [corrupt_image, missing_image, missing_mask, mask_size, mask_id, empty_list, unknown_label, saliency_without_mask,
-     saliency_size, shared_id, copied_image, shared_pair, symbolic_link],
+     saliency_size, shared_id, copied_image, shared_pair, symbolic_link, a_loop_of_links, a_link_to_the_folder_above,
+     a_pipe_for_an_image, a_pipe_for_a_list, a_pipe_for_labels, a_socket, a_name_that_is_no_text,
+     a_folder_of_two_lines],
     ids=lambda damage: damage.__name__,
 )  # fmt: skip
 def test_one_fault_gives_one_error_at_its_file(data, params, damage):
@@ -191,3 +246,13 @@ def test_the_report_names_files_below_data_only(data, params):
     """So that a report of one machine is that of another."""
     corrupt_image(data)
     assert str(data.root) not in json.dumps(check_data(data.root, params).report)
+
+
+def test_clutter_of_desktops_is_not_seen(data, params):
+    before = check_data(data.root, params)
+    for name in (".DS_Store", "DUTS-TR/Images/Thumbs.db", f"{VOC}/JPEGImages/._train_0000.jpg", "__MACOSX/a.jpg"):
+        (data.root / name).parent.mkdir(exist_ok=True)
+        (data.root / name).write_text("clutter")
+    after = check_data(data.root, params)
+    assert after.report == before.report
+    assert after.facts == before.facts

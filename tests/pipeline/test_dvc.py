@@ -77,6 +77,30 @@ def test_a_second_repro_runs_nothing(repository: Path) -> None:
     assert "up to date" in said
 
 
+def test_a_second_clone_pulls_and_has_nothing_to_do(repository: Path, tmp_path: Path) -> None:
+    clone, store = tmp_path / "clone", ("remote", "add", "--local", "--default", "store", str(tmp_path / "store"))
+    dvc(repository, *store)
+    dvc(repository, "push")
+    run(tmp_path, "git", "clone", "-q", str(repository), "clone")
+    dvc(clone, *store)
+    dvc(clone, "pull")
+    assert "Data and pipelines are up to date" in dvc(clone, "status")
+    assert "Running stage" not in dvc(clone, "repro")
+    assert run(clone, "git", "status", "--porcelain") == ""
+    for name in ("reports/index.html", "reports/compare.json"):
+        assert (clone / name).read_bytes() == (repository / name).read_bytes()
+
+
+def test_what_a_desktop_leaves_in_data_changes_nothing(repository: Path) -> None:
+    for name in (".DS_Store", "DUTS-TR/Images/Thumbs.db", "DUTS-TE/._Images"):
+        (repository / "data" / name).write_text("clutter")
+    assert begun(repository) == set()
+    assert "Running stage" not in dvc(repository, "repro")
+    said = run(repository, sys.executable, "-m", "seedbed.cli", "data", "check")
+    assert "data/ is usable" in said
+    assert run(repository, "git", "status", "--porcelain") == ""
+
+
 def val_mask(root: Path) -> None:
     path = root / VOC / "SegmentationClassAug" / "val_0000.png"
     mask = read_mask(path)

@@ -34,7 +34,7 @@ def parameters(**study_params: Any) -> dict[str, Any]:
     params["localiser"][MAPS] = {"method": "imported", "options": {"seeds": "ours"}}
     params["localiser"][LABELS] = {"method": "imported", "options": {"pseudo": "ours"}}
     params["fusion"][MAPS] = params["fusion"]["cam"]
-    params["fusion"][LABELS] = {}
+    params["fusion"][LABELS] = {"rule": "none"}
     params["study"] |= study_params
     return params
 
@@ -147,7 +147,7 @@ def test_an_oracle_does_not_touch_what_was_imported(done: Path) -> None:
 
 def test_a_crf_may_follow_and_sees_classes_beyond_the_labels(done: Path) -> None:
     params = parameters()
-    params["fusion"][LABELS] = {"crf": True}
+    params["fusion"][LABELS] = {"rule": "none", "crf": True}
     context = bring(done, params)
     path = done / "data" / "imported" / "pseudo" / "ours" / f"{FIRST}.png"
     mask = np.asarray(Image.open(path)).copy()
@@ -240,11 +240,12 @@ def test_a_rule_means_nothing_to_pseudo_labels(project: Path) -> None:
     params = parameters(rules=["mcis"])
     params["methods"] = [LABELS]
     tiny.write_parameters(project, params)
-    Context.load(project / "params.yaml", project)  # the default rule is none of study.rules
-    params["fusion"][LABELS] = {"choose": "given", "values": {"threshold": 0.3}}
-    tiny.write_parameters(project, params)
-    with pytest.raises(UserError, match=f"the pseudo-labels of {LABELS} are imported: no rule makes them"):
-        Context.load(project / "params.yaml", project)
+    Context.load(project / "params.yaml", project)
+    for block in ({}, {"rule": "mcis"}, {"rule": "none", "choose": "given", "values": {"threshold": 0.3}}):
+        params["fusion"][LABELS] = block
+        tiny.write_parameters(project, params)
+        with pytest.raises(UserError, match=f"the pseudo-labels of {LABELS} are imported: no rule makes them"):
+            Context.load(project / "params.yaml", project)
 
 
 @pytest.mark.parametrize(
@@ -266,7 +267,7 @@ def test_blocks_that_would_mislead_are_refused(project: Path, name: str, block: 
     params = tiny.parameters()
     params["methods"] = ["cam", name]
     params["localiser"][name] = block
-    params["fusion"][name] = {}
+    params["fusion"][name] = {"rule": "none"}
     tiny.write_parameters(project, params)
     with pytest.raises(UserError, match=said):
         Context.load(project / "params.yaml", project)

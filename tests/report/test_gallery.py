@@ -114,3 +114,16 @@ def test_a_missing_pseudo_label_is_named_with_its_command(workspace):
         path.unlink()
     with pytest.raises(UserError, match=r"maps/pseudo/eps/train_\d+.png.*\n.*seedbed pseudo --method eps"):
         build_gallery(workspace.paths, read_results(workspace.paths, workspace.params), workspace.sources)
+
+
+def test_a_validation_image_without_a_saliency_map_is_shown_without(workspace):
+    def saliency(name):
+        return None if name.startswith("val") else workspace.sources.saliency(name)
+
+    results = read_results(workspace.paths, workspace.params)
+    gallery = build_gallery(workspace.paths, results, replace(workspace.sources, saliency=saliency))
+    captions = {
+        part: {tuple(tile.caption for tile in card.columns[0].tiles) for group in groups for card in group.cards}
+        for part, groups in gallery.items()
+    }
+    assert captions == {"pseudo": {("photo", "saliency")}, "val": {("photo",)}}

@@ -60,14 +60,44 @@ class TestFetch:
             "next: seedbed data use sod",
         ]
 
+    def test_interrupted_it_says_how_to_go_on(self, library, caplog, monkeypatch):
+        def stop(*_: object, **__: object) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("seedbed.stages.fetch.fetch_sets", stop)
+        with pytest.raises(KeyboardInterrupt):
+            fetch(["sod"], library.root)
+        assert "run the same command again" in caplog.text
+
     def test_no_name_lists_the_known_ones(self, library):
         with pytest.raises(UserError, match="known: voc12, sbd"):
             fetch([], library.root)
 
 
 class TestShow:
-    def test_it_says_content_size_terms_place_and_state(self, library, printed):
+    def test_all_sets_are_a_table_that_fits(self, library, tmp_path, capsys, monkeypatch):
+        fetch(["ecssd", "sod"], library.root, given(tmp_path, "ecssd", "sod"))
+        next(library.folder("sod").rglob("1.png")).unlink()
+        monkeypatch.setenv("COLUMNS", "200")
+        capsys.readouterr()
         show(library.root)
+        lines = capsys.readouterr().out.splitlines()
+        table = [line for line in lines if "│" in line]
+        assert max(map(len, table)) <= 100
+        states = {row[1].strip(): row[4].strip() for row in (line.split("│") for line in table) if row[1].strip()}
+        assert states == dict.fromkeys(library.catalogue, "not here") | {"ecssd": "intact", "sod": "damaged"}
+        assert "sod: DAMAGED: 1 missing, as SOD/Masks/1.png; seedbed data fetch sod mends it" in lines
+
+    def test_a_damaged_record_does_not_end_the_list(self, library, tmp_path, printed):
+        fetch(["ecssd", "sod"], library.root, given(tmp_path, "ecssd", "sod"))
+        (library.root / "state" / "ecssd.json").write_text("{")
+        show(library.root)
+        text = printed()
+        assert "ecssd: DAMAGED: its record is missing or damaged; seedbed data fetch ecssd mends it" in text
+        assert "pascal-s" in text
+
+    def test_it_says_content_size_terms_place_and_state(self, library, printed):
+        show(library.root, names=list(library.catalogue))
         text = printed()
         for name, entry in library.catalogue.items():
             assert name in text
@@ -87,7 +117,7 @@ class TestShow:
         file.write_bytes(bytes(3))
         show(library.root, True, ["sod", "ecssd"])
         text = printed()
-        assert "DAMAGED: 1 changed, the first is SOD/Masks/1.png; seedbed data fetch sod mends it" in text
+        assert "DAMAGED: 1 modified, as SOD/Masks/1.png; seedbed data fetch sod mends it" in text
         assert "yes, intact (every file verified)" in text
 
     def test_an_unknown_name_is_told_the_nearest(self, library):
@@ -109,7 +139,14 @@ class TestResolve:
     def test_what_is_damaged_is_not_used(self, library, tmp_path):
         fetch(["sod"], library.root, given(tmp_path, "sod"))
         next(library.folder("sod").rglob("1.png")).unlink()
-        with pytest.raises(UserError, match="sod is damaged or incomplete"):
+        with pytest.raises(UserError, match="sod is damaged"):
+            resolve(["sod"], library)
+
+    def test_what_was_tampered_with_is_not_used_even_if_no_size_tells(self, library, tmp_path):
+        fetch(["sod"], library.root, given(tmp_path, "sod"))
+        file = next(library.folder("sod").rglob("1.png"))
+        file.write_bytes(file.read_bytes()[::-1])
+        with pytest.raises(UserError, match=r"sod is damaged \(1 modified, as SOD/Masks/1\.png"):
             resolve(["sod"], library)
 
     def test_what_is_neither_name_nor_folder_is_told_the_nearest_name(self, library, tmp_path):
@@ -120,7 +157,7 @@ class TestResolve:
 
     def test_a_set_comes_with_what_it_needs(self, library, tmp_path, monkeypatch):
         status = library.status("sod")
-        monkeypatch.setattr(Library, "status", lambda *_: type(status)(True, True, 1, 1, None))
+        monkeypatch.setattr(Library, "status", lambda *_, **__: type(status)(True, True, 1, 1, None))
         with pytest.raises(UserError, match="sbd is of no use without voc12") as caught:
             resolve(["sbd", "sod"], library)
         assert caught.value.fix == "seedbed data use voc12 sbd sod"
@@ -137,12 +174,12 @@ class TestCommand:
             fetched = _seedbed(tmp_path, environ, "fetch", "voc12", "hku-is", "--discard")
         assert fetched.returncode == 0, fetched.stderr
         assert "next: seedbed data use voc12 hku-is" in fetched.stderr
-        assert "no published checksum for HKU-IS.zip: recorded sha256" in fetched.stderr
+        assert "no published checksum for hku-is/HKU-IS.zip: recorded sha256" in fetched.stderr
         assert set(asked.values()) == {1}
         assert not list((tmp_path / "library" / "downloads").glob("*.[tz]*"))
         listed = _seedbed(tmp_path, environ, "list", "--verify")
         assert listed.returncode == 0, listed.stderr
-        assert listed.stdout.count("yes, intact (every file verified)") == 2
+        assert listed.stdout.count("verified") == 2
         unknown = _seedbed(tmp_path, environ, "fetch", "hku")
         assert unknown.returncode == 2
         assert "did you mean 'hku-is'" in unknown.stderr

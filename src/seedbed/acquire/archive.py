@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import errno
-import os
+import filecmp
 import re
-import shutil
-import stat
-from collections.abc import Iterable, Iterator, Sequence
+import zlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from seedbed.acquire.members import ExtractLimits, Member, RefusedError, open_archive, safe_path
 from seedbed.acquire.meter import ByteMeter
+from seedbed.acquire.streams import CHUNK
 from seedbed.errors import UserError
 from seedbed.files import disk_errors
+from seedbed.trees import Entry, is_clutter, link_or_copy
 
-__all__ = ["ExtractLimits", "Extracted", "Rule", "extract", "lay"]
+__all__ = ["ExtractLimits", "Extracted", "Rule", "extract", "lay", "list_members", "place_of"]
 
 USUAL = ExtractLimits()
-_CLUTTER = re.compile(r"(.*/)?(__MACOSX(/.*)?|\.DS_Store|\._[^/]*|Thumbs\.db)")
-"""What file managers leave behind; it is not even counted."""
-_NO_LINK = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EACCES}
 
 
 @dataclass(frozen=True)
@@ -49,6 +46,13 @@ class Rule:
             raise UserError(f"the place '{self.to}' does not fit the pattern '{self.pattern}': {error}") from None
 
 
+def place_of(path: str, layout: Sequence[Rule]) -> str | None:
+    """Return where the first rule that is about the file at `path` puts it, None when none is about it."""
+    if any(map(is_clutter, path.split("/"))):
+        return None
+    return next((to for rule in layout if (to := rule.place(path)) is not None), None)
+
+
 @dataclass(frozen=True)
 class Extracted:
     """What of an archive or a folder lies in its places."""
@@ -73,11 +77,9 @@ class _Plan:
 
     def place(self, path: str) -> Path | None:
         """Return where the file at `path` goes, None when no rule is about it. Raises RefusedError for a collision."""
-        if _CLUTTER.fullmatch(path):
-            return None
-        to = next((to for rule in self.layout if (to := rule.place(path)) is not None), None)
+        to = place_of(path, self.layout)
         if to is None:
-            self.skipped += 1
+            self.skipped += not any(map(is_clutter, path.split("/")))  # which nobody misses
             return None
         goal = safe_path(to)
         if goal is None or not goal.parts or not to.isprintable() or not _fits(goal):
@@ -103,10 +105,10 @@ def extract(
 ) -> Extracted:
     """Put the members of a tar, a gzipped tar or a zip that `layout` is about where it wants them, below `target`.
 
-    Every file appears whole or not at all, and one that is there with the member's size is passed over, so that a
-    killed extraction goes on. Raises UserError, with the member named, when the archive holds anything but files and
-    folders inside itself, more than `limits`, two files for one place, or is damaged; a zip is judged before its first
-    byte is written, of a tar the members before the refused one are written.
+    Every file appears whole or not at all, and one that is there with the member's size (and, in a zip, checksum) is
+    passed over, so that a killed extraction goes on. Raises UserError, with the member named, when the archive holds
+    anything but files and folders inside itself, more than `limits`, two files for one place, or is damaged; a zip is
+    judged before its first byte is written, of a tar the members before the refused one are written.
     """
     plan, files, size = _Plan(target, layout), 0, 0
     with open_archive(archive, limits) as opened, ByteMeter(archive.name, enabled=progress) as meter:
@@ -118,50 +120,46 @@ def extract(
         for member, path in pairs:
             if path is not None:
                 inside.make_folder(path.parent, member.name)
-                if not _is_there(path, member.size):
+                if not _is_there(path, member):
                     _write(path, member.chunks())
                 files, size = files + 1, size + member.size
             meter.at(opened.position)
     return Extracted(files, size, plan.skipped)
 
 
-def lay(folder: Path, target: Path, layout: Sequence[Rule]) -> Extracted:
-    """Put the files of `folder` that `layout` is about where it wants them, below `target`, as `extract` does.
+def list_members(archive: Path, limits: ExtractLimits) -> list[Entry]:
+    """Return the files in `archive`, judged as `extract` does. Nothing is written."""
+    with open_archive(archive, limits) as opened:
+        return [Entry(member.name, "file", member.size, 0, 0, 0) for member in opened.members()]
 
-    They become hard links where the file system can, else copies. Raises UserError for symbolic links and for anything
-    else in `folder` that is neither file nor folder, and for two files for one place; nothing is placed then.
+
+def lay(folder: Path, entries: Iterable[Entry], target: Path, layout: Sequence[Rule]) -> Extracted:
+    """Put those of the `entries` of `folder` that `layout` is about where it wants them, below `target`, as `extract`.
+
+    They become hard links where the file system can, else copies. Raises UserError for two files for one place, and for
+    symbolic links, devices and odd names that a rule is about; nothing is placed then.
     """
     plan, size = _Plan(target, layout), 0
     try:
-        pairs = [(file, path) for file in _walk(folder) if (path := plan.place(file.relative_to(folder).as_posix()))]
+        pairs = [(entry, path) for entry in entries if (path := plan.place(entry.path))]
+        for entry, _ in pairs:
+            if entry.kind != "file":
+                raise RefusedError(entry.path, "it is a link or a device, or its name is none")
         inside = _Inside(target)
-        for file, path in pairs:
-            inside.make_folder(path.parent, str(file))
-            found = file.stat().st_size
-            size += found
-            if not _is_there(path, found):
-                _link(file, path)
+        for entry, path in pairs:
+            inside.make_folder(path.parent, entry.path)
+            size += entry.size
+            _link(folder / entry.path, path)
     except RefusedError as error:
-        raise UserError(f"{folder} is refused: {error}") from None
+        raise UserError(
+            f"{folder} is refused: {error}", f"give a folder of plain files (cp -rL {folder} COPY)"
+        ) from None
     return Extracted(len(pairs), size, plan.skipped)
 
 
 def _fits(goal: PurePosixPath) -> bool:
     """Return whether file systems take the path and, for each name, the temporary one (Linux: 4096 and 255 bytes)."""
     return len(bytes(goal)) < 2048 and all(len(part.encode()) <= 240 for part in goal.parts)
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    if not folder.is_dir():
-        raise UserError(f"{folder} is not a folder")
-    for entry in sorted(folder.iterdir()):
-        mode = entry.lstat().st_mode
-        if stat.S_ISDIR(mode):
-            yield from _walk(entry)
-        elif stat.S_ISREG(mode):
-            yield entry
-        else:
-            raise RefusedError(str(entry), "it is neither file nor folder (links are refused)")
 
 
 @dataclass(frozen=True)
@@ -181,13 +179,23 @@ class _Inside:
         self._known.add(folder)
 
 
-def _is_there(path: Path, size: int) -> bool:
-    return path.is_file() and not path.is_symlink() and path.stat().st_size == size
+def _is_there(path: Path, member: Member) -> bool:
+    """Return whether `path` is the member; where power was lost, a file of its size may be full of zeros."""
+    if path.is_symlink() or not path.is_file() or path.stat().st_size != member.size:
+        return False
+    return member.crc is None or member.crc == _crc(path)
+
+
+def _crc(path: Path) -> int:
+    crc = 0
+    with path.open("rb") as stream:
+        while chunk := stream.read(CHUNK):
+            crc = zlib.crc32(chunk, crc)
+    return crc
 
 
 def _write(path: Path, chunks: Iterable[bytes]) -> None:
-    # The name is always the same one, so that a continued extraction leaves nothing of the killed one behind.
-    temporary = path.with_name(f".{path.name}.part")
+    temporary = _temporary(path)
     with disk_errors(path):
         temporary.unlink(missing_ok=True)
         try:
@@ -201,13 +209,14 @@ def _write(path: Path, chunks: Iterable[bytes]) -> None:
 
 
 def _link(source: Path, path: Path) -> None:
-    path.unlink(missing_ok=True)
-    try:
-        os.link(source, path)
-    except OSError as error:
-        if error.errno not in _NO_LINK:
-            raise
-        temporary = path.with_name(f".{path.name}.part")
-        with disk_errors(path):
-            shutil.copyfile(source, temporary)
-            temporary.replace(path)
+    if path.is_file() and not path.is_symlink() and (path.samefile(source) or filecmp.cmp(path, source, shallow=False)):
+        return
+    temporary = _temporary(path)
+    temporary.unlink(missing_ok=True)
+    link_or_copy(source, temporary)
+    temporary.replace(path)
+
+
+def _temporary(path: Path) -> Path:
+    # The name is always the same one, so that a continued extraction leaves nothing of the killed one behind.
+    return path.with_name(f".{path.name}.part")

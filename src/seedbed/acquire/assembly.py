@@ -6,14 +6,18 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from seedbed.acquire.archive import Rule, extract, lay
+from seedbed.acquire.archive import extract, lay
 from seedbed.acquire.catalogue import CATALOGUE_VARIABLE, Archive, DataSet
 from seedbed.acquire.coco import convert_coco
+from seedbed.acquire.counting import count, findings
+from seedbed.acquire.given import Source
+from seedbed.acquire.library import read_record
 from seedbed.acquire.manifest import sizes
 from seedbed.acquire.sbd import convert_sbd
 from seedbed.errors import UserError
-from seedbed.files import read_json, write_json
+from seedbed.files import write_json
 
 LABELS = "image_labels.json"
 _SPLITS = ("train", "val")
@@ -40,18 +44,23 @@ class Assembly:
         """What the conversion reads."""
         return self.folder / "raw"
 
-    def begin(self, given: Sequence[Path]) -> None:
-        """Start, or go on with what an earlier run left, if that was made of the same: same entry, same files given."""
-        inputs = {"entry": self.entry.digest, "given": sorted(str(path.absolute()) for path in given)}
+    def begin(self, contents: Mapping[str, Any]) -> None:
+        """Start, or go on with what an earlier run left, if that was made of the same: same recipe, same contents.
+
+        `contents`: what each archive is, by its hash, or which files of a folder are taken in its place.
+        """
+        inputs = {"recipe": self.entry.recipe, "archives": contents}
         record = self.folder / "inputs.json"
-        if not record.is_file() or read_json(record) != inputs:
+        if read_record(record) != inputs:
             self.discard()
             write_json(record, inputs)
 
-    def adopt(self, folder: Path, given: Sequence[Path]) -> None:
-        """Start from `folder`, of which all that is damaged was removed."""
+    def adopt(self, folder: Path, damaged: Sequence[str], contents: Mapping[str, Any]) -> None:
+        """Begin with `folder`, a set that was complete once and made of `contents`, without its `damaged` files."""
         self.discard()
-        self.begin(given)
+        self.begin(contents)
+        for path in damaged:
+            (folder / path).unlink()
         folder.rename(self.tree)
 
     def discard(self) -> None:
@@ -64,13 +73,12 @@ class Assembly:
         """Bytes that were put together already."""
         return sum(sizes(self.folder).values())
 
-    def take(self, archive: Archive, source: Path) -> int:
-        """Put the files of `source`, an archive or an unpacked folder, where `archive` wants them; return how many."""
+    def take(self, archive: Archive, source: Source) -> int:
+        """Put the files of `source` where `archive` wants them; return how many."""
         target = self.raw if archive.raw else self.tree
-        rules = [Rule(pattern, place) for pattern, place in archive.layout.items()]
-        if source.is_dir():
-            return lay(source, target, rules).files
-        return extract(source, target, rules, progress=True).files
+        if source.files is not None:
+            return lay(source.path, source.files, target, archive.rules).files
+        return extract(source.path, target, archive.rules, source.limits, progress=True).files
 
     def convert(self, needed: Mapping[str, Path], jobs: int) -> None:
         """Run the set's conversion, if it has one, in `jobs` processes; `needed`: folders of the sets that it reads."""
@@ -81,28 +89,15 @@ class Assembly:
         """Return the counts found where the catalogue expects some. Raises UserError when they are not those."""
         for left in self.tree.rglob(".*.part"):  # what a process that was killed in the middle of a file left
             left.unlink()
-        found = {place: _count(self.tree / place) for place in self.entry.expected}
-        wrong = [
-            f"{place} holds {found[place]:,}, expected {number:,}"
-            for place, number in self.entry.expected.items()
-            if found[place] != number
-        ]
-        if wrong:
-            self.discard()  # what is wrong in it would stay wrong
+        found = findings(self.tree, self.entry.expected)
+        if found:
             raise UserError(
-                f"{self.name} is not complete: {'; '.join(wrong)}; nothing was put in place",
-                "get its archives anew (seedbed data list) or give a complete folder with --from; if your "
+                f"{self.name} is not complete: {'; '.join(found)}; what there is stays in {self.folder}",
+                f"get its archives anew (seedbed data list {self.name}) or give a complete folder with --from; if your "
                 f"copy of the set is meant to differ, put other expected counts into a file that {CATALOGUE_VARIABLE} "
-                "names",
+                "names, then the same command again",
             )
-        return found
-
-
-def _count(place: Path) -> int:
-    """Return how many files a folder holds, or how many lines a list."""
-    if place.suffix == ".txt":
-        return sum(bool(line.strip()) for line in place.read_text().splitlines()) if place.is_file() else 0
-    return len(sizes(place)) if place.is_dir() else 0
+        return count(self.tree, self.entry.expected)
 
 
 def _sbd(assembly: Assembly, needed: Mapping[str, Path], jobs: int) -> None:
@@ -117,7 +112,7 @@ def _coco(assembly: Assembly, needed: Mapping[str, Path], jobs: int) -> None:
             assembly.raw / f"instances_{split}.json",
             target,
             split,
-            labels=assembly.tree / LABELS,
+            labels=target / LABELS,
             work=assembly.folder / "work" / split,
             images=target / "JPEGImages",
             jobs=jobs,

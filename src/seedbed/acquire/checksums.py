@@ -28,13 +28,17 @@ class Verified:
 
 @dataclass(frozen=True)
 class Checksums:
-    """The record `path` of files that came: name -> {sha256, size, source, date}."""
+    """The record `path` of files that came: name -> {sha256, size, source, date}; names are kept below `prefix`.
+
+    Two data sets may well have an archive of one name.
+    """
 
     path: Path
+    prefix: str = ""
 
     def expected(self, name: str) -> str | None:
         """Return the recorded checksum of `name` as `sha256:<digits>`, None when it never came."""
-        entry = self._entries().get(name)
+        entry = self._entries().get(self.prefix + name)
         return f"sha256:{entry['sha256']}" if entry else None
 
     def accept(self, path: Path, known: str | None, source: str, name: str | None = None) -> Verified:
@@ -45,7 +49,7 @@ class Checksums:
         name = name or path.name
         published = known is not None and known.startswith("sha256:")
         digest = known.removeprefix("sha256:").lower() if known and published else file_hash(str(path))
-        entries = self._entries()
+        entries, name = self._entries(), self.prefix + name
         if entries.get(name, {}).get("sha256") == digest:
             return Verified(digest, recorded=False)
         if known is None:
@@ -57,7 +61,7 @@ class Checksums:
 
     def origin(self, name: str) -> str:
         """Return, in words, where the recorded checksum of `name` is from."""
-        entry = self._entries()[name]
+        entry = self._entries()[self.prefix + name]
         return f"recorded in {self.path} on {entry['date']} from {entry['source']}"
 
     def _entries(self) -> dict[str, dict[str, Any]]:
@@ -89,6 +93,6 @@ def verify_file(path: Path, known: str | None, checksums: Checksums, name: str |
             f"{kind}:{file_hash(str(path), alg=kind)}",
             "fetch it again"
             if known
-            else f"fetch it again; if the new file is right, delete the entry {name} in {checksums.path}",
+            else f"fetch it again; if the new file is right, delete {checksums.prefix}{name} in {checksums.path}",
         )
     return checksums.accept(path, known, "given by hand", name)

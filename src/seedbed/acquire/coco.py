@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from seedbed.acquire.coco_painting import PaintShard
-from seedbed.acquire.coco_shards import Shard, deal_out, shards_of
-from seedbed.acquire.parallel import work_off
+from seedbed.acquire.coco_masks import Classed, CocoImage, paint
+from seedbed.acquire.coco_shards import Shard, deal_out, refetch, shards_of
+from seedbed.acquire.conversion import check_header, work_off
 from seedbed.data.classes import COCO_CLASSES
+from seedbed.data.masks import write_mask
+from seedbed.errors import UserError
 from seedbed.files import read_json, write_json, write_text
 
+FETCH_IMAGES = "fetch the images again: they must be those of the annotations"
 RULE = 1
 """Changes when the same JSON would give other masks: what an older program left unfinished is then begun anew."""
 
@@ -61,7 +65,7 @@ def convert_coco(
         return CocoCounts(**done["counts"])
     _prepare(instances, shards, work / "dealt.json", state)
     missing = [shard for shard in shards if not shard.result.exists()]
-    painter = PaintShard(instances, target, images)
+    painter = _PaintShard(instances, target, images)
     work_off(painter, missing, title=f"masks of {split}", unit="shards", done=len(shards) - len(missing), jobs=jobs)
     results = [read_json(shard.result) for shard in shards]
     found = {image_id: names for result in results for image_id, names in result["labels"].items()}
@@ -100,3 +104,37 @@ def _list_path(target: Path, split: str) -> Path:
 def _digest(instances: Path) -> str:
     with instances.open("rb") as stream:
         return hashlib.file_digest(stream, "blake2b").hexdigest()
+
+
+@dataclass(frozen=True)
+class _PaintShard:
+    """Paints the images of a shard of `instances` into `target`, after a look at those in `images`."""
+
+    instances: Path
+    target: Path
+    images: Path | None
+
+    def __call__(self, shard: Shard) -> None:
+        """Write the masks of `shard`, then its result."""
+        labels: dict[str, list[str]] = {}
+        sums: Counter[str] = Counter(images=0, annotations=0, crowds=0)
+        for image, found in shard.read():
+            self._write(image, found)
+            if found:
+                class_ids = {class_id for _, class_id in found}
+                labels[image.stem] = [COCO_CLASSES[class_id - 1] for class_id in sorted(class_ids)]
+            crowds = sum(annotation.iscrowd for annotation, _ in found)
+            sums.update(images=1, annotations=len(found), crowds=crowds)
+        write_json(shard.result, {**sums, "labels": labels})
+        shard.remove()
+
+    def _write(self, image: CocoImage, found: Sequence[Classed]) -> None:
+        """Write the mask of `image`."""
+        if self.images:
+            path, size = self.images / f"{image.stem}.jpg", (image.width, image.height)
+            check_header(path, size, self.instances, FETCH_IMAGES)
+        try:
+            mask = paint(image, found)
+        except UserError as error:
+            raise UserError(f"{self.instances}: {error.message}", refetch(self.instances)) from None
+        write_mask(self.target / "SegmentationClass" / f"{image.stem}.png", mask)

@@ -1,11 +1,13 @@
 """The library: a folder of public data sets, fetched once and used by any number of projects.
 
-Inside: `downloads/<archive>`, `checksums.json` (recorded at first use), one folder per complete set, `state/<set>.json`
-and `state/<set>.files` (what it was made of, and every file with size and hash), and `<set>.part` of sets under way.
+Inside: `downloads/<set>/<archive>`, `checksums.json` (recorded at first use), one folder per complete set,
+`state/<set>.json` and `state/<set>.files` (what it was made of, and every file with size and hash), and `<set>.part` of
+sets under way.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,9 +17,10 @@ from typing import Any
 from seedbed.acquire import manifest
 from seedbed.acquire.catalogue import DataSet, load_catalogue
 from seedbed.acquire.checksums import Checksums
-from seedbed.acquire.manifest import Differences
+from seedbed.acquire.manifest import Manifest
 from seedbed.errors import UserError, unknown_name
 from seedbed.files import read_json, write_json
+from seedbed.trees import Differences, in_words
 
 
 @dataclass(frozen=True)
@@ -27,11 +30,13 @@ class Status:
     here: bool
     """Whether its folder is there."""
     intact: bool
-    """Whether every file of it is there as it was fetched, by size or (if verified) by content."""
+    """Whether it is what the catalogue says, every file as it was fetched, by size or (if verified) by content."""
     files: int
     bytes: int
     finding: str | None
     """What is there instead of an intact set; None for one that is intact, and when nothing of it is here."""
+    outdated: bool = False
+    """Whether every file is as it was fetched, but the catalogue's entry has changed since."""
 
 
 class Library:
@@ -44,15 +49,13 @@ class Library:
         self.root, self.jobs = root, jobs
         self.catalogue = load_catalogue() if catalogue is None else catalogue
 
-    @property
-    def downloads(self) -> Path:
-        """Folder of the archives."""
-        return self.root / "downloads"
+    def downloads(self, name: str) -> Path:
+        """Return the folder of the archives of the set `name`."""
+        return self.root / "downloads" / name
 
-    @property
-    def checksums(self) -> Checksums:
-        """Checksums that were recorded at first use."""
-        return Checksums(self.root / "checksums.json")
+    def checksums(self, name: str) -> Checksums:
+        """Return the checksums of the archives of the set `name` that were recorded at first use."""
+        return Checksums(self.root / "checksums.json", prefix=f"{name}/")
 
     def entry(self, name: str) -> DataSet:
         """Return the catalogue's entry of the set `name`. Raises UserError if there is none."""
@@ -80,46 +83,52 @@ class Library:
         entry = self.entry(name)
         if not self.folder(name).is_dir():
             return Status(False, False, 0, 0, self._under_way(name))
-        state = self.state(name)
-        if state is None:
-            return Status(True, False, 0, 0, "not made by seedbed data fetch")
-        current = state["entry"] == entry.digest
-        finding = str(self.differences(name, verify)) if current else "made after another entry of the catalogue"
-        return Status(True, not finding, state["files"], state["bytes"], finding or None)
+        known, state = self.manifest(name), self.state(name)
+        if known is None:
+            return Status(True, False, 0, 0, "not made by seedbed data fetch, or the list of its files is damaged")
+        found = self.compare(name, known, verify)
+        outdated = not found and state is not None and state["entry"] != entry.digest
+        finding = None
+        if found:
+            finding = f"{found}, as {found.files[0]}"
+        elif state is None:
+            finding = "its record is missing or damaged"
+        elif outdated:
+            finding = "the catalogue's entry has changed since it was fetched"
+        return Status(True, finding is None, len(known), _bytes(known), finding, outdated)
 
     def state(self, name: str) -> dict[str, Any] | None:
-        """Return what was recorded when the set `name` was complete: what it was made of, counts; None if nothing."""
-        record, fix = self._record(name), f"rm {self._record(name)}, then seedbed data fetch {name}"
-        if not (record.is_file() and self._files(name).is_file()):
-            return None
-        state = read_json(record, fix)
-        if not (isinstance(state, dict) and state.keys() >= {"entry", "files", "bytes"}):
-            raise UserError(f"{record} is no record of a data set", fix)
-        return state
+        """Return what the set `name` was made of, and its counts; None when nothing is recorded that can be read."""
+        state = read_record(self._record(name))
+        return state if state.keys() >= {"entry", "archives"} and isinstance(state["archives"], dict) else None
 
-    def differences(self, name: str, verify: bool = False) -> Differences:
-        """Return how the folder of the set `name` differs from what was recorded, by size or by content."""
-        known = manifest.read(self._files(name))
+    def manifest(self, name: str) -> Manifest | None:
+        """Return the files of the set `name` as they were when it was complete; None when no list can be read."""
+        return manifest.read(self._files(name))
+
+    def compare(self, name: str, known: Manifest, verify: bool = False) -> Differences:
+        """Return how the folder of the set `name` differs from `known`, by size or by content."""
         return manifest.compare(self.folder(name), known, f"{name}: verifying", verify, self.jobs)
 
-    def record(self, name: str, tree: Path, archives: Mapping[str, Any], counts: Mapping[str, int]) -> dict[str, Any]:
-        """Record `tree` as what the set `name` consists of, and what it was made of; return the record."""
-        files = manifest.measure(tree, f"{name}: recording", self.jobs)
+    def record(
+        self, name: str, files: Manifest, archives: Mapping[str, Any], counts: Mapping[str, int]
+    ) -> dict[str, Any]:
+        """Record that the set `name` consists of `files`, and what it was made of; return the record."""
         state = {
             "entry": self.entry(name).digest,
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "archives": archives,
             "counts": counts,
             "files": len(files),
-            "bytes": sum(one.size for one in files.values()),
+            "bytes": _bytes(files),
         }
         manifest.write(self._files(name), files)
         write_json(self._record(name), state)
         return state
 
-    def downloaded(self, file: str) -> int:
-        """Return the bytes of the archive `file` that are downloaded already."""
-        here = (self.downloads / file, self.downloads / f"{file}.part")
+    def downloaded(self, name: str, file: str) -> int:
+        """Return the bytes of the archive `file` of the set `name` that are downloaded already."""
+        here = (self.downloads(name) / file, self.downloads(name) / f"{file}.part")
         return sum(path.stat().st_size for path in here if path.is_file())
 
     def _record(self, name: str) -> Path:
@@ -131,8 +140,26 @@ class Library:
     def _under_way(self, name: str) -> str | None:
         """Say what of a set that is not here was begun; None for nothing."""
         archives = self.entry(name).archives
-        begun = sum(self.downloaded(file) for file in archives)
-        whole = sum((self.downloads / file).is_file() for file in archives)
+        begun = sum(self.downloaded(name, file) for file in archives)
+        whole = sum((self.downloads(name) / file).is_file() for file in archives)
         if begun:
-            return f"{whole} of {len(archives)} archives downloaded, {begun / 1e6:,.1f} MB"
+            return f"{whole} of {counted(len(archives), 'archive')} downloaded, {in_words(begun)}"
         return "begun" if self.part(name).is_dir() else None
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Return the JSON object in `path`, an empty one where there is none that can be read."""
+    with contextlib.suppress(UserError):
+        content = read_json(path)
+        if isinstance(content, dict):
+            return content
+    return {}
+
+
+def counted(number: int, noun: str) -> str:
+    """Return how many there are, as `1 file`, `2,000 files`."""
+    return f"{number:,} {noun}" + "s" * (number != 1)
+
+
+def _bytes(files: Manifest) -> int:
+    return sum(one.size for one in files.values())

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import joblib
-
-from seedbed.errors import UserError
+from seedbed import trees
 from seedbed.files import write_text
 from seedbed.progress import Meter
+from seedbed.trees import Differences
 
-_AT_ONCE = 4096  # files handed to the threads together: enough to keep them busy, few enough for a bar that moves
+_NO_FILE = -1
+"""Size of a link or a device: no file of a set is one."""
 
 
 class Item(NamedTuple):
@@ -30,66 +26,34 @@ Manifest = dict[str, Item]
 """Files by their path below the folder, with slashes."""
 
 
-@dataclass(frozen=True)
-class Differences:
-    """How a folder differs from its manifest, as sorted paths."""
-
-    missing: list[str]
-    changed: list[str]
-    added: list[str]
-
-    def __bool__(self) -> bool:
-        return bool(self.missing or self.changed or self.added)
-
-    def __str__(self) -> str:
-        kinds = (("missing", self.missing), ("changed", self.changed), ("never fetched", self.added))
-        return "; ".join(f"{len(paths)} {kind}, the first is {paths[0]}" for kind, paths in kinds if paths)
-
-
 def sizes(folder: Path) -> dict[str, int]:
-    """Return the bytes of every file below `folder`, by path with slashes; hidden files of the desktop are no files."""
-    return {path: entry.stat(follow_symlinks=False).st_size for path, entry in _walk(folder, "")}
-
-
-def _walk(folder: Path, prefix: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                yield from _walk(Path(entry.path), f"{prefix}{entry.name}/")
-            elif entry.name not in (".DS_Store", "Thumbs.db"):
-                yield prefix + entry.name, entry
+    """Return the bytes of every file below `folder`, by path with slashes; of anything else -1."""
+    return {one.path: one.size if one.kind == "file" else _NO_FILE for one in trees.walk(folder)}
 
 
 def measure(folder: Path, title: str, jobs: int = 0) -> Manifest:
     """Return the manifest of `folder` as it is; `jobs` threads read it, 0 = one per core."""
     found = sizes(folder)
-    digests = _digests(folder, sorted(found), title, jobs)
-    return {path: Item(found[path], digest) for path, digest in digests}
+    return {path: Item(found[path], digest) for path, digest in _digests(folder, list(found), title, jobs)}
 
 
 def compare(folder: Path, manifest: Manifest, title: str, verify: bool = False, jobs: int = 0) -> Differences:
     """Return how `folder` differs from `manifest`: by names and sizes, with `verify` by content too."""
-    found = sizes(folder)
-    both = sorted(manifest.keys() & found.keys())
-    changed = {path for path in both if found[path] != manifest[path].size}
+    found: dict[str, object] = dict(sizes(folder))
+    wanted: dict[str, object] = {path: one.size for path, one in manifest.items()}
     if verify:
-        digests = _digests(folder, [path for path in both if path not in changed], title, jobs)
-        changed |= {path for path, digest in digests if digest != manifest[path].digest}
-    return Differences(sorted(manifest.keys() - found.keys()), sorted(changed), sorted(found.keys() - manifest.keys()))
+        same = [path for path, size in wanted.items() if found.get(path) == size]
+        found |= _digests(folder, same, title, jobs)
+        wanted |= {path: manifest[path].digest for path in same}
+    return trees.compare(wanted, found)
 
 
-def _digests(folder: Path, paths: list[str], title: str, jobs: int) -> Iterable[tuple[str, str]]:
-    """Yield every path with its hash. Threads do: hashing lets go of the interpreter's lock."""
-    with ThreadPoolExecutor(jobs or joblib.cpu_count()) as pool, Meter(title, len(paths), unit="files") as meter:
-        for first in range(0, len(paths), _AT_ONCE):
-            some = paths[first : first + _AT_ONCE]
-            yield from zip(some, pool.map(lambda path: _digest(folder / path), some), strict=True)
-            meter.advance(len(some))
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+def _digests(folder: Path, paths: Sequence[str], title: str, jobs: int) -> Iterator[tuple[str, str]]:
+    with Meter(title, len(paths), unit="files") as meter:
+        digests = trees.hash_files((folder / path for path in paths), "blake2b", jobs)
+        for path, digest in zip(paths, digests, strict=True):
+            yield path, digest
+            meter.advance(1)
 
 
 def write(path: Path, manifest: Manifest) -> None:
@@ -97,10 +61,10 @@ def write(path: Path, manifest: Manifest) -> None:
     write_text(path, "".join(f"{name}\t{one.size}\t{one.digest}\n" for name, one in sorted(manifest.items())))
 
 
-def read(path: Path) -> Manifest:
-    """Read what `write` wrote. Raises UserError when the file is no manifest."""
+def read(path: Path) -> Manifest | None:
+    """Read what `write` wrote; None when there is no such file, or one that is no manifest."""
     try:
         rows = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()]
         return {name: Item(int(size), digest) for name, size, digest in rows}
-    except ValueError:
-        raise UserError(f"{path} is damaged: it is no list of files", f"rm {path}, then fetch the set again") from None
+    except (FileNotFoundError, ValueError):
+        return None

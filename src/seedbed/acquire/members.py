@@ -61,6 +61,8 @@ class Member:
     name: str
     size: int
     chunks: Callable[[], Iterator[bytes]]
+    crc: int | None = None
+    """CRC-32 of the content, where the archive says it beforehand."""
 
 
 class Archive(Protocol):
@@ -168,7 +170,7 @@ class _Zip:
             if not 0 <= info.header_offset < self._judge.packed:
                 raise zipfile.BadZipFile(f"{info.filename!r} would begin at byte {info.header_offset:,}")
             if not info.is_dir():
-                yield Member(name, info.file_size, partial(self._chunks, info))
+                yield Member(name, info.file_size, partial(self._chunks, info), info.CRC)
 
     def _chunks(self, info: zipfile.ZipInfo) -> Iterator[bytes]:
         with self._zip.open(info) as stream:

@@ -6,12 +6,19 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from seedbed.acquire.parallel import work_off
-from seedbed.acquire.sbd_masks import FETCH_SBD, FETCH_VOC, WriteMask
+import numpy as np
+from numpy.typing import NDArray
+
+from seedbed.acquire.conversion import check_header, work_off
+from seedbed.acquire.matlab import read_bytes_field
+from seedbed.data.classes import VOC_CLASSES
+from seedbed.data.masks import check_ids, read_mask, write_mask
 from seedbed.errors import UserError
 from seedbed.files import write_text
 
 _ID = re.compile(r"\d{4}_\d{6}")
+FETCH_SBD = "fetch benchmark.tgz of SBD again"
+FETCH_VOC = "fetch VOCtrainval_11-May-2012.tar again"
 
 
 @dataclass(frozen=True)
@@ -41,7 +48,7 @@ def convert_sbd(benchmark: Path, voc: Path, target: Path, jobs: int = 1) -> SbdC
     train_aug = sorted(everything - held_out)
     masks = target / "SegmentationClassAug"
     missing = sorted(everything - {path.stem for path in masks.glob("*.png")})
-    work = WriteMask(dataset / "cls", voc, masks, frozenset(own))
+    work = _WriteMask(dataset / "cls", voc, masks, frozenset(own))
     work_off(work, missing, title="masks of SBD", unit="masks", done=len(everything) - len(missing), jobs=jobs)
     write_text(target / "ImageSets" / "Segmentation" / "train_aug.txt", "".join(f"{name}\n" for name in train_aug))
     return SbdCounts(masks=len(everything), own=len(own), train_aug=len(train_aug))
@@ -57,3 +64,38 @@ def _ids(path: Path, fix: str) -> set[str]:
     if wrong or not ids:
         raise UserError(f"image list {path} " + (f"holds {wrong[0]!r}, which is no id" if wrong else "is empty"), fix)
     return set(ids)
+
+
+def _read_mat(path: Path) -> NDArray[np.uint8]:
+    """Return the class mask in SBD's `path` (dataset/cls/<id>.mat), uint8 [H,W] of 0..20.
+
+    Raises UserError when the file is missing, damaged, or another one.
+    """
+    try:
+        return read_bytes_field(path.read_bytes(), "GTcls", "Segmentation")
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist", FETCH_SBD) from None
+    except ValueError as error:
+        raise UserError(f"{path} is damaged, or no mask of SBD: {error}", FETCH_SBD) from None
+
+
+@dataclass(frozen=True)
+class _WriteMask:
+    """Writes one mask into `target`: of `voc` for the ids in `own`, else of `cls`."""
+
+    cls: Path
+    voc: Path
+    target: Path
+    own: frozenset[str]
+
+    def __call__(self, image_id: str) -> None:
+        """Write the mask of `image_id`. Raises UserError when it is damaged or not of its image's size."""
+        own = image_id in self.own
+        source = self.voc / "SegmentationClass" / f"{image_id}.png" if own else self.cls / f"{image_id}.mat"
+        try:
+            mask = read_mask(source) if own else _read_mat(source)
+            check_ids(source, mask, len(VOC_CLASSES))
+        except UserError as error:
+            raise UserError(error.message, FETCH_VOC if own else FETCH_SBD) from None
+        check_header(self.voc / "JPEGImages" / f"{image_id}.jpg", (mask.shape[1], mask.shape[0]), source, FETCH_VOC)
+        write_mask(self.target / f"{image_id}.png", mask)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,16 +13,14 @@ from pooch.hashes import hash_matches
 
 from seedbed.acquire.checksums import Checksums
 from seedbed.acquire.download import Limits, Part, SourceError, Wanted, download, shown
-from seedbed.acquire.locks import alone
 from seedbed.acquire.meter import ByteMeter
 from seedbed.errors import UserError
 from seedbed.files import disk_errors
+from seedbed.trees import alone
 
 logger = logging.getLogger(__name__)
 
 USUAL = Limits()
-RESERVE = 64 << 20
-"""Bytes of a disk that are left free."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +59,7 @@ def fetch_file(
     if Path(name).name != name or name in {"", ".."}:
         raise UserError(f"'{name}' is not the name of a file")
     path = folder / name
-    with alone(folder), disk_errors(path):
+    with alone(folder, f"another process works in {folder}"), disk_errors(path):
         expected = known or checksums.expected(name)
         basis = "published" if known or not expected else checksums.origin(name)
         job = _Job(path, size, expected, basis, limits, progress)
@@ -141,14 +138,3 @@ class _Job:
             else:
                 self.part.file.replace(self.path)
                 return
-
-
-def check_space(folder: Path, needed: int) -> None:
-    """Raise UserError when the disk of `folder`, which need not exist yet, has less than `needed` bytes to spare."""
-    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
-    free = shutil.disk_usage(there).free - RESERVE
-    if free < needed:
-        raise UserError(
-            f"the disk of {folder} has room for {max(free, 0) / 1e9:.1f} GB, {needed / 1e9:.1f} GB are needed",
-            f"free some space (df -h {there}), or put the library on another disk: --library DIR",
-        )

@@ -32,7 +32,9 @@ def data_list(
     library: LibraryFolder = None,
     verify: Annotated[bool, typer.Option("--verify", help="Read every file, not only sizes.")] = False,
 ) -> None:
-    """List the data sets that can be fetched: content, size, terms of use, place, and whether they are here and intact.
+    """List the data sets that can be fetched: content, size, place, and whether they are here and intact.
+
+    With names: their terms of use and sources too.
 
     Examples: `seedbed data list`, `seedbed data list voc12 --verify`
     """

@@ -40,7 +40,9 @@ def import_labels(
     merge: Annotated[bool, typer.Option("--merge", help="Keep the labels of images that FILE does not name.")] = False,
     params: ParamsFile = PARAMS,
 ) -> None:
-    """Make the image labels in FILE those of data/ (data/image_labels.json). Nothing in the file is executed.
+    """Make the image labels in FILE those of data/. Nothing in the file is executed.
+
+    They go beside the images, to image_labels.json.
 
     Example: `seedbed import labels cls_labels.npy`
     """
@@ -133,6 +135,9 @@ def export(
         list[Extra] | None, typer.Option("--with", help="Also write seeds or saliency; give it once for each.")
     ] = None,
     images: Annotated[Images, typer.Option(help="Photographs: their terms may forbid passing them on.")] = Images.NONE,
+    ignore: Annotated[
+        int, typer.Option(help="Id of pixels to ignore, for caffe and psa: 21 for SEC, DSRG and SGAN.", min=0, max=255)
+    ] = 255,
     params: ParamsFile = PARAMS,
 ) -> None:
     """Write the pseudo-labels of a method in the layout that another project reads, with a card of their making.
@@ -141,4 +146,4 @@ def export(
     """
     from seedbed.stages.exports import export as run
 
-    run(load(params), method, layout, out, {extra.value for extra in extras or []}, images.value)
+    run(load(params), method, layout, out, {extra.value for extra in extras or []}, images.value, ignore)

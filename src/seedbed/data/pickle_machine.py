@@ -1,7 +1,8 @@
 """A pickle machine that runs nothing: it knows the opcodes of containers and literals, and calls what it is given.
 
 Python's own unpickler looks names up and calls them, hashes whatever stands as a key, and reserves the memory that a
-file claims to need. This one calls only the functions of a table, takes scalars alone as keys, and has limits.
+file claims to need. This one calls only the functions of a table, takes scalars alone as keys, and accounts for the
+memory of everything that it makes.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import io
 import pickle
 import pickletools
 import re
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
@@ -19,6 +21,12 @@ Symbols = Mapping[tuple[str, str], Any]
 """What stands for a name (module, name): a function to call with the file's arguments, or anything else to hold."""
 
 _MOST_STEPS = 20_000_000
+_SLOT = 16
+"""Bytes of a place on the stack, and of the one in a container where it may end up."""
+_ENTRY = 100
+"""Bytes of an entry of a hash table."""
+_CALLED = 320
+"""Bytes of what a function returns, but for the content of arrays, for which the functions account."""
 _LARGEST = 2**128
 _KEYS = (str, bytes, int, float, bool, type(None), np.generic)
 _DAMAGE = (ValueError, TypeError, IndexError, KeyError, AttributeError, OverflowError, MemoryError)
@@ -33,6 +41,7 @@ _LITERALS = {
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 _EMPTY: dict[str, Callable[[], Any]] = {"EMPTY_LIST": list, "EMPTY_TUPLE": tuple, "EMPTY_DICT": dict, "EMPTY_SET": set}
 _SHORT_TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+_NEW = _LITERALS | _EMPTY.keys() | _SHORT_TUPLES.keys() | {"LIST", "TUPLE", "DICT", "FROZENSET"}
 _PUTS = {"PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"}
 _GETS = {"GET", "BINGET", "LONG_BINGET"}
 _ESCAPE = re.compile(rb"\\(x[0-9a-f]{2}|.)", re.DOTALL)
@@ -48,10 +57,20 @@ class Unbuilt(Protocol):
 
 
 class Machine:
-    """Reads one pickle from `stream`, which may go on after it. `persistent` answers references out of the file."""
+    """Reads one pickle from `stream`, which may go on after it.
 
-    def __init__(self, stream: io.BytesIO, symbols: Symbols, persistent: Callable[[Any], Any] | None = None) -> None:
-        self._stream, self._symbols, self._persistent = stream, symbols, persistent
+    `spend` is told the bytes of memory that every step takes, about, and raises pickle.UnpicklingError when they are
+    too many. `persistent` answers references out of the file.
+    """
+
+    def __init__(
+        self,
+        stream: io.BytesIO,
+        symbols: Symbols,
+        spend: Callable[[int], None],
+        persistent: Callable[[Any], Any] | None = None,
+    ) -> None:
+        self._stream, self._symbols, self._spend, self._persistent = stream, symbols, spend, persistent
         self._stack: list[Any] = []
         self._marks: list[int] = []
         self._memo: dict[int, Any] = {}
@@ -65,6 +84,7 @@ class Machine:
                 if opcode.name == "STOP":
                     return self._stack.pop()
                 self._step(opcode.name, argument)
+                self._spend(_SLOT + (sys.getsizeof(self._stack[-1]) if opcode.name in _NEW else 0))
         except _DAMAGE as error:
             raise pickle.UnpicklingError(f"damaged ({type(error).__name__}: {error})") from None
         raise pickle.UnpicklingError(f"it has more than {_MOST_STEPS} steps")
@@ -100,12 +120,14 @@ class Machine:
         elif name in _EMPTY:
             stack.append(_EMPTY[name]())
         elif name in _PUTS:
+            self._spend(_ENTRY)
             self._memo[len(self._memo) if argument is None else argument] = stack[-1]
         elif name in _GETS:
             stack.append(self._memo[argument])
         elif name in _SHORT_TUPLES:
             self._replace(_SHORT_TUPLES[name], tuple)
         elif name == "MARK":
+            self._spend(sys.getsizeof(len(stack)))
             self._marks.append(len(stack))
         elif name not in {"PROTO", "FRAME"}:
             self._act(name, argument)
@@ -151,6 +173,7 @@ class Machine:
         target = self._stack[-1]
         if type(target) is not dict or len(items) % 2:
             raise TypeError("keys and values must come in pairs, for a dict")
+        self._spend(_ENTRY * len(items) // 2)
         target.update(mapping(zip(items[::2], items[1::2], strict=True)))
 
     def _dict(self) -> None:
@@ -162,12 +185,14 @@ class Machine:
         target = self._stack[-1]
         if type(target) is not set:
             raise TypeError("only a set can take members")
+        self._spend(_ENTRY * len(items))
         target.update(map(key, items))
 
     def _call(self) -> None:
         arguments, function = self._stack.pop(), self._stack.pop()
         if not (callable(function) and type(arguments) is tuple):
             raise pickle.UnpicklingError("it calls something that is no allowed function")
+        self._spend(_CALLED)
         self._stack.append(function(*arguments))
 
     def _build(self) -> None:

@@ -1,8 +1,8 @@
 """Reading the pickles that the field exchanges without running them.
 
 A pickle may call any function. This reader knows numpy arrays and scalars, PyTorch tensors on the CPU and plain
-containers, and builds them itself: of Python's, numpy's and PyTorch's own unpickling code nothing runs. What it builds
-takes no more memory than the file's size allows for, whatever the file claims.
+containers, and builds them itself: of Python's, numpy's and PyTorch's own unpickling code nothing runs. What it builds,
+every container and number included, takes no more memory than the file's size allows for, whatever the file claims.
 """
 
 from __future__ import annotations
@@ -24,7 +24,12 @@ from seedbed.errors import UserError
 MOST_BYTES = 2**30
 """The largest file that is read, bytes."""
 
+_PER_BYTE = 40
+"""Bytes of memory that a byte of a pickle may take; small containers, as in files of image labels, take up to 33."""
+_AT_LEAST = 2**25
+"""Bytes of memory that any pickle may take."""
 _PLAIN = (str, bytes, int, float, bool, type(None))
+_NUMBERS = (bool, int, float, np.bool_, np.number)
 _SIMPLE = re.compile(r"[<>=|]?(\?|[biufcSU][0-9]{0,9}|O8?)")  # types: numbers, texts and objects
 _DEEPEST = 100
 _MAGIC = b"\x93NUMPY"
@@ -166,11 +171,11 @@ class _Builder:
         self.spend(len(content))
         stream = io.BytesIO(content)
         for _ in ("magic number", "version", "system"):
-            Machine(stream, {}).run()
+            Machine(stream, {}, self.spend).run()
         kinds: Symbols = {("torch", f"{name}Storage"): _Named(name) for name in _TENSORS}
-        reference = Machine(stream, kinds, persistent=lambda parts: parts).run()
+        reference = Machine(stream, kinds, self.spend, persistent=lambda parts: parts).run()
         _, kind, name, _, count, *_ = reference
-        if Machine(stream, {}).run() != [name] or not isinstance(kind, _Named):
+        if Machine(stream, {}, self.spend).run() != [name] or not isinstance(kind, _Named):
             raise pickle.UnpicklingError("a tensor's storage is not in the file")
         dtype = np.dtype(_TENSORS[kind.name]).newbyteorder("<")
         if int.from_bytes(stream.read(8), "little") != count:
@@ -231,8 +236,8 @@ def loads(content: bytes) -> Any:
     Tensors become arrays; str and bytes of Python 2 become str. Raises pickle.UnpicklingError for everything else, and
     for a file that asks for more memory than its size explains.
     """
-    builder = _Builder(8 * len(content) + 2**20)
-    machine = Machine(io.BytesIO(content), builder.symbols())
+    builder = _Builder(_PER_BYTE * len(content) + _AT_LEAST)
+    machine = Machine(io.BytesIO(content), builder.symbols(), builder.spend)
     return _Plain()(machine.run())
 
 
@@ -275,6 +280,17 @@ def parse(content: bytes, name: str) -> Any:
     except (ValueError, OverflowError) as error:
         raise UserError(f"{name} is not a .npy file ({error})", _FIX) from None
     return value.item() if isinstance(value, np.ndarray) and value.dtype == object and value.shape == () else value
+
+
+def flat_array(value: Any, most: int) -> NDArray[Any] | None:
+    """Return an array of at most `most` items, or a flat list of as many numbers as an array; None for anything else.
+
+    Lists within lists, of which a file may use one a thousand times, would take any amount of memory as an array.
+    """
+    if isinstance(value, np.ndarray):
+        return value if value.size <= most else None
+    flat = isinstance(value, list | tuple) and len(value) <= most and all(isinstance(item, _NUMBERS) for item in value)
+    return np.asarray(value) if flat else None
 
 
 def load_npy(path: Path) -> Any:

@@ -125,9 +125,13 @@ class VocData:
         raise UserError(f"no image labels: none of {listed} exists", FETCH)
 
     def label_path(self, source: str) -> Path:
-        """Return the file or folder that the image labels of `source` (json, npy, xml or masks) lie in."""
+        """Return the file or folder that the image labels of `source` (json, npy, xml or masks) lie in.
+
+        JSON labels may lie beside their images, so that several sets can share the data folder, or at its root.
+        """
+        beside = self.voc / JSON_LABELS
         return {
-            "json": self.root / JSON_LABELS,
+            "json": beside if beside.exists() else self.root / JSON_LABELS,
             "npy": self.root / NPY_LABELS,
             "xml": self.voc / "Annotations",
             "masks": self.voc / self.params.masks,

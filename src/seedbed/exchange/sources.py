@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 import zipfile
@@ -41,6 +42,12 @@ class Member:
     def stem(self) -> str:
         """Its name without folder and suffix."""
         return PurePosixPath(self.path).stem
+
+    def size(self) -> int:
+        """Return its size in bytes, unpacked, as the folder or the zip has it."""
+        if self.index is None:
+            return (self.source / self.path).lstat().st_size
+        return _opened(self.source, self.source.stat().st_mtime_ns).infolist()[self.index].file_size
 
     def read(self) -> bytes:
         """Return its content. Raises UserError for links, devices, encrypted, damaged and far too large files."""
@@ -89,18 +96,31 @@ def members(source: Path, suffixes: Collection[str]) -> list[Member]:
     Hidden files and the __MACOSX folder do not count. Raises UserError when `source` is missing or damaged, has far too
     many files, or none of these.
     """
-    if source.is_dir():
-        everything: Iterable[tuple[str, int | None]] = ((path, None) for path in _walk(source))
-    elif source.is_file():
-        everything = _listed(source)
-    else:
-        raise UserError(f"{source} does not exist", "give the folder or the zip with the files to import")
-    found = [Member(source, path, index) for path, index in everything if _counts(path, suffixes)]
+    found = [Member(source, path, index) for path, index in _everything(source) if _counts(path, suffixes)]
     if not found:
         raise UserError(f"{source} holds no files that end in {', '.join(suffixes)}")
     if len(found) > MOST_MEMBERS:
         raise UserError(f"{source} holds more than {MOST_MEMBERS} files")
     return sorted(found, key=lambda member: member.path)
+
+
+def digest(source: Path) -> str:
+    """Return the SHA-256 of a file; of a folder or a zip that of its files' names and sizes: they may be a million."""
+    if source.is_file() and not zipfile.is_zipfile(source):
+        with source.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    files = (Member(source, path, index) for path, index in sorted(_everything(source)) if not _hidden(path))
+    named = "".join(f"{member.path}\t{member.size()}\n" for member in files)
+    return hashlib.sha256(named.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _everything(source: Path) -> Iterator[tuple[str, int | None]]:
+    """Yield the place of every file of a folder or zip, and its place in the zip's list."""
+    if source.is_dir():
+        return ((path, None) for path in _walk(source))
+    if source.is_file():
+        return _listed(source)
+    raise UserError(f"{source} does not exist", "give the folder or the zip with the files to import")
 
 
 def _walk(folder: Path) -> Iterator[str]:
@@ -118,9 +138,12 @@ def _listed(archive: Path) -> Iterator[tuple[str, int | None]]:
 
 
 def _counts(path: str, suffixes: Collection[str]) -> bool:
+    return not _hidden(path) and PurePosixPath(path).suffix.lower() in suffixes
+
+
+def _hidden(path: str) -> bool:
     place = PurePosixPath(path)
-    hidden = place.name.startswith(".") or "__MACOSX" in place.parts
-    return not hidden and place.suffix.lower() in suffixes
+    return place.name.startswith(".") or "__MACOSX" in place.parts
 
 
 @dataclass(frozen=True)

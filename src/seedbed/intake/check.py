@@ -21,9 +21,9 @@ from seedbed.data.voc import VocData
 from seedbed.errors import UserError
 from seedbed.intake.facts import Facts, Kind
 from seedbed.intake.inspection import inspect
-from seedbed.intake.inventory import Inventory, Stamp, take_inventory
+from seedbed.intake.inventory import REFUSED, Inventory, Stamp, take_inventory
 from seedbed.intake.memory import Memory
-from seedbed.intake.record import Differences, Record, differences
+from seedbed.intake.record import Changes, Record, differences
 from seedbed.params import DataParams
 
 Severity = Literal["error", "warning"]
@@ -51,7 +51,7 @@ class Checked:
     """What each of them shows."""
     labels: Labels
     """Image labels of the training images; empty where they cannot be read."""
-    differences: Differences
+    differences: Changes
     """How data/ differs from its record, if it has one."""
 
 
@@ -99,7 +99,13 @@ class _Check:
         self.findings.append(Finding(self.name(file), finding, severity))
 
     def attempt(self, file: Path, read: Callable[[], T], default: T) -> T:
-        """Return what `read` returns; a UserError becomes a finding, and the result `default`."""
+        """Return what `read` returns; a UserError becomes a finding, and the result `default`.
+
+        Nothing is read where there is a link or a pipe: a finding names that already, and reading it may never end.
+        """
+        name = self.name(file)
+        if any(one == name or one.startswith(f"{name}/") for one in self.inventory.refused):
+            return default
         try:
             return read()
         except UserError as error:
@@ -196,14 +202,15 @@ def _kinds(check: _Check, ids: Mapping[str, Sequence[str]], pairs: Mapping[str, 
             yield check.name(found.masks[image_id]), "grey"
 
 
-def _check_files(check: _Check, agreed: Record | None) -> Differences:
+def _check_files(check: _Check, agreed: Record | None) -> Changes:
     """Name links, files that cannot be read or opened, and files that are not the recorded ones."""
     root = check.data.root
-    for link in [*([root] if root.is_symlink() else []), *(root / name for name in check.inventory.links)]:
-        check.add(link, "is a symbolic link: DVC records nothing of what it points to; use `seedbed data use`")
+    if root.is_symlink():
+        check.add(root, REFUSED["link"])
+    check.findings += [Finding(name, REFUSED[kind]) for name, kind in check.inventory.refused.items()]
     check.findings += [Finding(name, seen.fault) for name, seen in check.facts.items() if seen.fault]
     if agreed is None:
-        return Differences()
+        return Changes()
     changed = differences(agreed, {name: seen.md5 for name, seen in check.facts.items()})
     kinds = {"is not as recorded": changed.modified, "is gone": changed.missing, "is not in the record": changed.added}
     check.findings += [Finding(name, what) for what, names in kinds.items() for name in names]

@@ -8,15 +8,21 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from seedbed import trees
 from seedbed.errors import UserError
 
 
 def is_tracked(repo: Path) -> bool:
     """Return whether `repo` is a DVC repository."""
     return (repo / ".dvc").is_dir()
+
+
+def require_dvc(repo: Path) -> None:
+    """Raise UserError unless `repo` is a DVC repository."""
+    if not is_tracked(repo):
+        raise UserError(f"{repo.absolute()} is no DVC repository; data/ is recorded in one", "git init && dvc init")
 
 
 def run_dvc(repo: Path, *words: str, given: str | None = None, ok: tuple[int, ...] = (0,)) -> str:
@@ -32,9 +38,12 @@ def run_dvc(repo: Path, *words: str, given: str | None = None, ok: tuple[int, ..
         capture_output=True,
         text=True,
         check=False,
+        close_fds=False,  # it holds the lock on data/ too (trees.alone), should this process be killed before it
     )
     if done.returncode not in ok:
         output = (done.stderr or done.stdout).strip()[-600:]
+        if "is not a git repository" in output:
+            raise UserError(f"{repo.absolute()} is a DVC repository without git, which DVC needs", "git init")
         raise UserError(f"`dvc {' '.join(words)}` failed: {output}", f"cd {repo} && dvc {' '.join(words)}")
     return done.stdout
 
@@ -58,10 +67,14 @@ class Cache:
 
     def holds(self, md5: str) -> bool:
         """Return whether the content `md5` is here and intact, by reading it: DVC trusts any read-only file."""
-        try:
-            return md5_of(self.place(md5)) == md5.removesuffix(".dir")
-        except FileNotFoundError:
-            return False
+        return not self._lost({md5})
+
+    def _lost(self, md5s: Iterable[str]) -> set[str]:
+        """Return those of `md5s` whose content is missing or damaged."""
+        wanted = set(md5s)
+        here = [md5 for md5 in sorted(wanted) if self.place(md5).is_file()]
+        found = zip(here, trees.hash_files(map(self.place, here), "md5"), strict=True)
+        return wanted - {md5 for md5, digest in found if digest == md5.removesuffix(".dir")}
 
     def drop_damaged(self, md5s: Iterable[str]) -> set[str]:
         """Return those of `md5s` whose content is missing or damaged, after removing what is damaged.
@@ -69,25 +82,16 @@ class Cache:
         Files of data/ may be hard links to the cache: who writes into one changes both. DVC would go on to check out
         the damaged content, and would push it; of missing content it knows that it must be fetched.
         """
-        wanted = sorted(set(md5s))
-        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-            lost = {md5 for md5, intact in zip(wanted, pool.map(self.holds, wanted), strict=True) if not intact}
+        lost = self._lost(md5s)
         for md5 in lost:
             self.place(md5).unlink(missing_ok=True)
         return lost
 
 
-def md5_of(path: Path) -> str:
-    """Return the MD5 of the content of `path`, as DVC has it."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-
-
-def hash_files(folder: Path) -> dict[str, str]:
+def hash_folder(folder: Path) -> dict[str, str]:
     """Return path -> MD5 of every file below `folder`, which may be missing."""
-    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        return dict(zip(names, pool.map(lambda name: md5_of(folder / name), names), strict=True))
+    names = [one.path for one in trees.walk(folder) if one.kind == "file"]
+    return dict(zip(names, trees.hash_files((folder / name for name in names), "md5"), strict=True))
 
 
 def tree_of(digests: Mapping[str, str]) -> str:

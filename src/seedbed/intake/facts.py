@@ -14,7 +14,7 @@ from seedbed.data.images import Size, open_image, read_grey
 from seedbed.data.masks import read_mask
 from seedbed.data.saliency_sets import SALIENT
 from seedbed.errors import UserError
-from seedbed.intake.dvc import md5_of
+from seedbed.trees import hash_file
 
 Kind = Literal["image", "mask", "grey", "other"]
 """How a file is opened: as a photograph, an index mask, a grey saliency mask, or only read for its hash."""
@@ -39,7 +39,7 @@ class Facts:
 def look(path: Path, kind: Kind) -> Facts:
     """Hash the file `path` and open it as `kind`. Raises nothing for the file's sake."""
     try:
-        md5 = md5_of(path)
+        md5 = hash_file(path, "md5")
     except OSError as error:
         return Facts("", fault=f"{path.name} cannot be read ({error.strerror})")
     try:

@@ -1,4 +1,4 @@
-"""What earlier checks saw: facts by file, valid as long as size, time and inode of the file are the same."""
+"""What earlier checks saw: facts by file, valid as long as size, times and inode of the file are the same."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ from seedbed.intake.facts import Facts, Kind
 from seedbed.intake.inventory import Stamp
 
 _READERS: tuple[ModuleType, ...] = (looking, images, masks, saliency_sets)
-_TABLE = "CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, kind TEXT, size INT, time INT, inode INT, said TEXT)"
+_TABLE = (
+    "CREATE TABLE IF NOT EXISTS facts "
+    "(name TEXT PRIMARY KEY, kind TEXT, size INT, written INT, changed INT, inode INT, said TEXT)"
+)
 
 
 class Memory:
@@ -57,9 +60,9 @@ class Memory:
     def recall(self, files: Mapping[str, Stamp], kinds: Mapping[str, Kind]) -> dict[str, Facts]:
         """Return the facts of those `files` that are as they were; forget those of files that are gone or changed."""
         known, stale = {}, []
-        with closing(self._base.execute("SELECT name, kind, size, time, inode, said FROM facts")) as rows:
-            for name, kind, size, time, inode, said in rows:
-                if files.get(name) == (size, time, inode) and kinds.get(name, "other") == kind:
+        with closing(self._base.execute("SELECT * FROM facts")) as rows:
+            for name, kind, *stamp, said in rows:
+                if files.get(name) == tuple(stamp) and kinds.get(name, "other") == kind:
                     known[name] = _parse(said)
                 else:
                     stale.append((name,))
@@ -71,7 +74,7 @@ class Memory:
         """Remember facts. A file that could not be read is no fact."""
         rows = [(name, kind, *stamp, _text(facts)) for name, kind, stamp, facts in seen if facts.md5]
         with self._base:
-            self._base.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?, ?, ?, ?, ?)", rows)
+            self._base.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
 
     def _open(self) -> sqlite3.Connection:
         base = sqlite3.connect(self._path or ":memory:", timeout=60)
@@ -89,8 +92,8 @@ class Memory:
 
 
 def _version() -> int:
-    """Return a number that changes with the code that opens files, and with Pillow; positive, of 31 bits."""
-    text = "".join(map(inspect.getsource, _READERS)) + PIL.__version__
+    """Return a number that changes with the table, the code that opens files, and Pillow; positive, of 31 bits."""
+    text = _TABLE + "".join(map(inspect.getsource, _READERS)) + PIL.__version__
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
 
 

@@ -14,6 +14,7 @@ second time, in its `meta`, which DVC leaves alone:
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,11 +24,13 @@ from typing import Any
 
 import yaml
 
-from seedbed.data.voc import JSON_LABELS
 from seedbed.errors import UserError
 from seedbed.files import write_bytes, write_text
-from seedbed.intake.dvc import Cache, hash_files, is_tracked, run_dvc, tree_of
+from seedbed.intake.changing import changing
+from seedbed.intake.dvc import Cache, hash_folder, is_tracked, run_dvc, tree_of
+from seedbed.intake.inventory import list_files
 from seedbed.paths import Paths
+from seedbed.trees import Differences, compare, counted
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +39,8 @@ _FETCH = (
     "where a DVC remote has them: `dvc fetch data.dvc`, then `seedbed data restore`; else move data/ away and run "
     "`seedbed data use` on the sources again"
 )
-_IMPORTED = "imported/"
+_AGAIN = "`git checkout HEAD data.dvc` takes the committed one"
+_CONFLICT = re.compile(r"^(<{7}|={7}|>{7})", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -60,28 +64,17 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Differences:
-    """Files of data/ (relative to it, sorted) that are not as recorded; false where there are none."""
+class Changes(Differences):
+    """How data/ differs from its record."""
 
-    modified: tuple[str, ...] = ()
-    missing: tuple[str, ...] = ()
-    added: tuple[str, ...] = ()
     listed: bool = True
     """False: something differs, but DVC's cache lacks the recorded listing, so that it cannot be named."""
 
     def __bool__(self) -> bool:
-        return bool(self.modified or self.missing or self.added or not self.listed)
-
-    @property
-    def files(self) -> tuple[str, ...]:
-        """All of them."""
-        return (*self.modified, *self.missing, *self.added)
+        return super().__bool__() or not self.listed
 
     def __str__(self) -> str:
-        if not self.listed:
-            return "files unknown, for DVC's cache lacks the recorded listing"
-        kinds = {"modified": self.modified, "missing": self.missing, "added": self.added}
-        return ", ".join(f"{len(files)} {kind}" for kind, files in kinds.items() if files) or "nothing"
+        return super().__str__() if self.listed else "files unknown, for DVC's cache lacks the recorded listing"
 
 
 def recorded(repo: Path) -> Record | None:
@@ -96,19 +89,23 @@ def recorded(repo: Path) -> Record | None:
 def tracked_hash(repo: Path) -> str | None:
     """Return the hash of data/ that data.dvc tracks, agreed to or not; None where there is no data.dvc."""
     content = _read(repo)
-    return str(content["outs"][0].get("md5")) if content else None
+    return str(content["outs"][0]["md5"]) if content else None
 
 
-def differences(record: Record, found: Mapping[str, str]) -> Differences:
+def differences(record: Record, found: Mapping[str, str]) -> Changes:
     """Return how the files `found` in data/, path -> MD5, differ from `record`, but for what .dvcignore names."""
     if tree_of(found) == record.data:
-        return Differences()
+        return Changes()
     listing = record.listing()
-    return Differences(listed=False) if listing is None else _compare(record.repo, listing, found)
+    return Changes(listed=False) if listing is None else _compare(record.repo, listing, found)
 
 
 def record(repo: Path, sources: Sequence[str]) -> Record:
-    """Record data/ as it is, of `sources`. Raises UserError, data.dvc being as it was, when DVC fails."""
+    """Record data/ as it is, of `sources`, inside `changing`.
+
+    Raises UserError, data.dvc being as it was, for what DVC cannot record, and when DVC fails.
+    """
+    list_files(Paths(repo).data)
     with kept(repo):
         run_dvc(repo, "add", "data")
         done = Record(repo, tracked_hash(repo) or "", tuple(sources))
@@ -116,8 +113,8 @@ def record(repo: Path, sources: Sequence[str]) -> Record:
         return done
 
 
-def record_data(repo: Path, what: str) -> None:
-    """Record data/ after an import of `what` (added to the sources) below data/imported or into the image labels.
+def record_data(repo: Path, what: str, written: Path) -> None:
+    """Record data/ after an import of `what` (added to the sources) has made the file or folder `written` below it.
 
     Outside a DVC repository there is no record to keep. Raises UserError, data.dvc being as it was, when data/ differs
     from its record in other files too: an import must not let such a change pass.
@@ -125,50 +122,69 @@ def record_data(repo: Path, what: str) -> None:
     if not is_tracked(repo):
         logger.info("data/ is not tracked by DVC: %s is not recorded", what)
         return
-    before = recorded(repo)
-    with kept(repo):
+    brought = written.relative_to(Paths(repo).data)
+    with changing(repo), kept(repo):
+        before = recorded(repo)
         after = record(repo, _with(before, what))
-        changed = differences(before, _listed(after)) if before else Differences()
-        other = [name for name in changed.files if not name.startswith(_IMPORTED) and name != JSON_LABELS]
+        changed = differences(before, _listed(after)) if before else Changes()
+        other = [name for name in changed.files if not Path(name).is_relative_to(brought)]
         if other:
             raise UserError(
-                f"data/ differs from its record in {len(other)} files that {what} has not brought, first {other[0]}; "
-                "what was imported lies in data/ but is not recorded",
+                f"data/ differs from its record in {counted(len(other), 'file')} that {what} has not brought, first "
+                f"{other[0]}; what was imported lies in data/ but is not recorded",
                 f"{RESTORE}; then import again",
             )
 
 
 def adopt(repo: Path, source: str) -> None:
     """Write down that data/, of `source`, is agreed to, if data.dvc holds its hash and nothing was agreed to so far."""
-    tracked = tracked_hash(repo)
-    if tracked and recorded(repo) is None and tracked == tree_of(hash_files(Paths(repo).data)):
-        _write(Record(repo, tracked, (source,)), _read(repo))
+    if not (is_tracked(repo) and Paths(repo).data_record.exists()):
+        return
+    with changing(repo):
+        tracked = tracked_hash(repo)
+        if recorded(repo) is None and tracked == tree_of(hash_folder(Paths(repo).data)):
+            _write(Record(repo, tracked, (source,)), _read(repo))
 
 
-def commit_data(repo: Path) -> Differences | None:
+def commit_data(repo: Path) -> Changes | None:
     """Record data/ as it is now and return what changed since the record; None where there was none."""
-    before = recorded(repo)
-    after = record(repo, _with(before, "changed by hand"))
-    if before is None:
-        return None
-    changed = differences(before, _listed(after))
-    if not changed:
-        _write(before, _read(repo))
-    else:
-        former = before.listing() or {}
-        before.cache.drop_damaged(former[name] for name in (*changed.modified, *changed.missing))
-    return changed
+    with changing(repo):
+        before = recorded(repo)
+        after = record(repo, _with(before, "changed by hand"))
+        if before is None:
+            return None
+        changed = differences(before, _listed(after))
+        if not changed:
+            _write(before, _read(repo))
+        else:
+            former = before.listing() or {}
+            before.cache.drop_damaged(former[name] for name in (*changed.modified, *changed.missing))
+        return changed
 
 
-def restore_data(repo: Path) -> Differences:
+def restore_data(repo: Path) -> Changes:
     """Put data/ and data.dvc back to the record, and return what was different.
 
     Raises UserError when DVC's cache lacks recorded content, or holds it damaged (which it then drops): data/ is left
     as it is, and data.dvc names the recorded data, so that `dvc fetch` knows what to bring.
     """
-    agreed = recorded(repo)
-    if agreed is None:
-        raise UserError("data.dvc does not say which data were agreed to", "git checkout data.dvc, then dvc checkout")
+    data = Paths(repo).data
+    with changing(repo):
+        agreed = recorded(repo)
+        if agreed is None:
+            raise UserError(
+                "data.dvc does not say which data were agreed to", "git checkout HEAD data.dvc, then dvc checkout"
+            )
+        list_files(data)
+        changed = _compare(repo, _complete_listing(agreed), hash_folder(data))
+        for name in changed.modified:
+            (data / name).unlink()  # DVC would keep a file whose time and size are those that it remembers
+        run_dvc(repo, "checkout", "--force", "data.dvc")
+        return changed
+
+
+def _complete_listing(agreed: Record) -> Mapping[str, str]:
+    """Return the listing of the record, all of it in DVC's cache, after making data.dvc name it."""
     listing = agreed.listing()
     lost = agreed.cache.drop_damaged(listing.values() if listing else [agreed.data])
     _point(agreed, None if lost else listing)
@@ -176,14 +192,11 @@ def restore_data(repo: Path) -> Differences:
         raise UserError("DVC's cache lacks the listing of the recorded data", _FETCH)
     if lost:
         files = sorted(name for name, md5 in listing.items() if md5 in lost)
-        what = f"DVC's cache lacks the recorded content of {len(files)} files (or held it damaged), first {files[0]}"
-        raise UserError(what, _FETCH)
-    data = Paths(repo).data
-    changed = _compare(repo, listing, hash_files(data))
-    for name in changed.modified:
-        (data / name).unlink()  # DVC would keep a file whose time and size are those that it remembers
-    run_dvc(repo, "checkout", "--force", "data.dvc")
-    return changed
+        what = counted(len(files), "file")
+        raise UserError(
+            f"DVC's cache lacks the recorded content of {what} (or held it damaged), first {files[0]}", _FETCH
+        )
+    return listing
 
 
 def _point(record: Record, listing: Mapping[str, str] | None) -> None:
@@ -206,11 +219,9 @@ def _listed(fresh: Record) -> dict[str, str]:
     return listing
 
 
-def _compare(repo: Path, listing: Mapping[str, str], found: Mapping[str, str]) -> Differences:
-    modified = sorted(name for name in listing.keys() & found.keys() if listing[name] != found[name])
-    missing = sorted(listing.keys() - found.keys())
-    added = sorted(_not_ignored(repo, found.keys() - listing.keys()))
-    return Differences(tuple(modified), tuple(missing), tuple(added))
+def _compare(repo: Path, listing: Mapping[str, str], found: Mapping[str, str]) -> Changes:
+    plain = compare(listing, found)
+    return Changes(plain.modified, plain.missing, tuple(sorted(_not_ignored(repo, plain.added))))
 
 
 def _not_ignored(repo: Path, names: Iterable[str]) -> set[str]:
@@ -223,8 +234,10 @@ def _not_ignored(repo: Path, names: Iterable[str]) -> set[str]:
 
 
 def _with(before: Record | None, what: str) -> list[str]:
-    """Return the sources of `before` and `what`."""
-    return list(dict.fromkeys([*(before.sources if before else ()), what]))
+    """Return the sources of `before` and `what`, which takes the place of an earlier import of that kind and name."""
+    subject, of, _ = what.partition(" of ")
+    kept = [source for source in (before.sources if before else ()) if not (of and source.startswith(subject + of))]
+    return list(dict.fromkeys([*kept, what]))
 
 
 @contextmanager
@@ -245,14 +258,24 @@ def kept(repo: Path) -> Iterator[None]:
 def _read(repo: Path) -> dict[str, Any]:
     """Return what data.dvc holds; nothing where it is missing. Raises UserError when it is damaged."""
     file = Paths(repo).data_record
-    try:
-        content = yaml.safe_load(file.read_text())
-    except FileNotFoundError:
+    if not file.exists():
         return {}
+    text = file.read_text(errors="replace")
+    if _CONFLICT.search(text):
+        raise UserError(
+            f"{file} holds both sides of a merge",
+            "take one of them, `git checkout --ours data.dvc` or `git checkout --theirs data.dvc`; then "
+            "`seedbed data restore` and `git add data.dvc`",
+        )
+    try:
+        content = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise UserError(f"{file} is not valid YAML ({error})", f"git checkout {file}") from None
-    if not isinstance(content, dict) or not isinstance(content.get("outs"), list):
-        raise UserError(f"{file} is no file of DVC's: it names no output", f"git checkout {file}")
+        raise UserError(f"{file} is no valid YAML ({error})", _AGAIN) from None
+    outs = content.get("outs") if isinstance(content, dict) else None
+    if not isinstance(outs, list) or len(outs) != 1 or not isinstance(outs[0], dict):
+        raise UserError(f"{file} is no file of DVC's: it does not name data/ as its one output", _AGAIN)
+    if outs[0].get("path") != "data" or not isinstance(outs[0].get("md5"), str):
+        raise UserError(f"{file} is no record of data/: its output has another path, or no hash", _AGAIN)
     return content
 
 

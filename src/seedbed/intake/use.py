@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import fcntl
 import filecmp
-import os
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from seedbed.errors import UserError
 from seedbed.files import disk_errors
-from seedbed.intake.dvc import run_dvc
-from seedbed.intake.inventory import take_inventory
-from seedbed.intake.record import kept, record, tracked_hash
-
-_FICLONE = 0x40049409
-"""Linux: share the blocks of another file (reflink)."""
-_NO_LINK = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EACCES}
-_NO_REFLINK = {errno.EXDEV, errno.ENOTSUP, errno.EINVAL, errno.ENOTTY, errno.ENOSYS, errno.EPERM}
+from seedbed.intake.changing import changing, complete, fresh_folder, swap_in
+from seedbed.intake.dvc import Cache, run_dvc
+from seedbed.intake.inventory import list_files
+from seedbed.intake.record import kept, record, recorded, tracked_hash
+from seedbed.trees import check_space, counted, existing, link_or_copy
 
 
 @dataclass(frozen=True)
@@ -31,8 +22,6 @@ class Use:
 
     files: int
     bytes: int
-    how: str
-    """hard link, reflink or copy."""
     replaced: bool
     """Whether there was another data/ before; it stays in DVC's cache, under the hash of the old data.dvc."""
 
@@ -40,29 +29,32 @@ class Use:
 def use_data(sources: Sequence[Path], repo: Path) -> Use:
     """Lay the folders `sources` together as data/ of `repo`, and record them, by their names, in data.dvc.
 
-    Two of them may hold the same file, but not two files for one place. Files become hard links or reflinks where the
-    file system can, else copies; then DVC copies them into its cache and links data/ to that (cache.type in
-    .dvc/config), so that the sources stay the user's own. The old data/ goes only when the new one is complete and
-    recorded.
-    Raises UserError for symbolic links (of what they point to, DVC records nothing), for files that contradict each
-    other, for a lack of space, for a data/ with content that data.dvc does not record, and when DVC fails; data/ is
-    then as it was.
+    Two of them may hold the same file, but not two files for one place; a folder given twice counts once. Files become
+    hard links or reflinks where the file system can, else copies; then DVC copies them into its cache and links data/
+    to that (cache.type in .dvc/config), so that the sources stay the user's own. The old data/ goes only when the new
+    one is complete and recorded; that of a process that is killed before comes back with the next command.
+    Raises UserError for what DVC cannot record (symbolic links, pipes, odd names), for files that contradict each
+    other, for a lack of space, for a data/ with content that data.dvc does not record, when another command changes
+    data/, and when DVC fails; data/ is then as it was.
     """
-    sources, target = [source.absolute() for source in sources], repo.absolute() / "data"
-    files = _lay_together(sources, target)
-    size = sum(path.stat().st_size for path in files.values())
-    how = _linker(list(files.values()), target.parent)
-    _check_space(size, target.parent, copies=how == "copy")
-    replaced = _keep_old(target)
-    with disk_errors(target), tempfile.TemporaryDirectory(prefix=".data.", dir=target.parent) as folder:
-        fresh = Path(folder) / "fresh"
-        for name, path in files.items():
-            place = fresh / name
-            place.parent.mkdir(parents=True, exist_ok=True)
-            _LINKERS[how](path, place)
-        with _swapped(fresh, target, Path(folder) / "old"):
-            _record(target, [source.name for source in sources], len(files))
-    return Use(len(files), size, how, replaced)
+    repo = repo.absolute()
+    target = repo / "data"
+    unique: dict[Path, Path] = {}
+    for source in sources:
+        unique.setdefault(source.resolve(), source.absolute())
+    sources = list(unique.values())
+    with disk_errors(target), changing(repo):
+        files = _lay_together(sources, target)
+        _check_space(files, repo)
+        replaced = _keep_old(target)
+        for place, path in files.items():
+            fresh = fresh_folder(repo) / place
+            fresh.parent.mkdir(parents=True, exist_ok=True)
+            link_or_copy(path, fresh)
+        swap_in(repo)
+        _record(target, [source.name for source in sources], len(files))
+        complete(repo)
+    return Use(len(files), _size(files.values()), replaced)
 
 
 def _lay_together(sources: Sequence[Path], target: Path) -> dict[Path, Path]:
@@ -100,54 +92,34 @@ def _list_files(source: Path, target: Path) -> list[Path]:
         )
     if target.resolve().is_relative_to(source.resolve()) or source.resolve().is_relative_to(target.resolve()):
         raise UserError(f"{source} and {target} lie inside each other", "move the data out of the repository first")
-    found = take_inventory(source)
-    if found.links:
-        raise UserError(
-            f"{source} holds {len(found.links)} symbolic links, the first is {source / found.links[0]}; "
-            "of what they point to, DVC would record nothing",
-            f"cp -rL {source} NEW_FOLDER, then seedbed data use NEW_FOLDER",
-        )
-    if not found.files:
+    found = [source / name for name in list_files(source)]
+    if not found:
         raise UserError(f"{source} holds no files")
-    return [source / name for name in found.files]
+    return found
 
 
-def _reflink(source: Path, target: Path) -> None:
-    with source.open("rb") as reader, target.open("wb") as writer:
-        fcntl.ioctl(writer.fileno(), _FICLONE, reader.fileno())
+def _check_space(files: Mapping[Path, Path], repo: Path) -> None:
+    """Raise UserError when there is no room for what DVC's cache lacks of `files`, or for copies of them in data/."""
+    cache, agreed = Cache(repo), recorded(repo)
+    listing = (agreed.listing() if agreed else None) or {}
+    lacking = _size(path for place, path in files.items() if not _is_held(cache, listing.get(place.as_posix()), path))
+    here, there = (existing(folder).stat().st_dev for folder in (repo, cache.folder))
+    copies = _size(path for path in files.values() if path.stat().st_dev != here)
+    if here == there:
+        check_space(repo, copies + lacking, "DVC's cache and a copy" if copies else "DVC's cache")
+    else:
+        check_space(cache.folder, lacking, "DVC's cache")
+        check_space(repo, copies, "a copy of the data")
 
 
-_LINKERS: dict[str, Callable[[Path, Path], object]] = {
-    "hard link": os.link,
-    "reflink": _reflink,
-    "copy": shutil.copyfile,
-}
+def _is_held(cache: Cache, md5: str | None, path: Path) -> bool:
+    """Return whether the cache has a file `md5` of the size of `path`: near enough to say what room is needed."""
+    held = cache.place(md5) if md5 else None
+    return held is not None and held.is_file() and held.stat().st_size == path.stat().st_size
 
 
-def _linker(files: Sequence[Path], folder: Path) -> str:
-    """Return the cheapest way that works from where all `files` lie to `folder`: a key of _LINKERS."""
-    samples = {path.stat().st_dev: path for path in files}.values()
-    with tempfile.TemporaryDirectory(prefix=".data.", dir=folder) as trial:
-        for how, refusals in (("hard link", _NO_LINK), ("reflink", _NO_REFLINK)):
-            try:
-                for number, sample in enumerate(samples):
-                    _LINKERS[how](sample, Path(trial) / f"{how} {number}")
-                return how
-            except OSError as error:
-                if error.errno not in refusals:
-                    raise
-    return "copy"
-
-
-def _check_space(size: int, folder: Path, copies: bool) -> None:
-    """Raise UserError when there is no room for DVC's cache and, where files are copied, for the copies."""
-    needed, free = size * (2 if copies else 1), shutil.disk_usage(folder).free
-    purpose = "DVC's cache and a copy" if copies else "DVC's cache"
-    if needed > free:
-        raise UserError(
-            f"not enough space in {folder}: {needed / 1e9:.2f} GB needed for {purpose}, {free / 1e9:.2f} GB free",
-            f"free some space (df -h {folder})",
-        )
+def _size(files: Iterable[Path]) -> int:
+    return sum(path.stat().st_size for path in files)
 
 
 def _keep_old(target: Path) -> bool:
@@ -168,27 +140,11 @@ def _keep_old(target: Path) -> bool:
     return True
 
 
-@contextlib.contextmanager
-def _swapped(fresh: Path, target: Path, old: Path) -> Iterator[None]:
-    """Put `fresh` in the place of `target`, and the former, with its data.dvc, back when the body fails."""
-    if target.exists():
-        target.rename(old)
-    fresh.rename(target)
-    try:
-        with kept(target.parent):
-            yield
-    except BaseException:
-        target.rename(fresh)
-        if old.exists():
-            old.rename(target)
-        raise
-
-
 def _record(target: Path, sources: Sequence[str], count: int) -> None:
     """Record `target`, which holds `count` files of `sources`. Raises UserError unless DVC has recorded them all."""
     listing = record(target.parent, sources).listing() or {}
     if len(listing) != count:
         raise UserError(
-            f"DVC recorded {len(listing)} of {count} files; the others match a pattern in .dvcignore",
+            f"DVC recorded {len(listing)} of {counted(count, 'file')}; the others match a pattern in .dvcignore",
             "rename them, or remove the pattern",
         )

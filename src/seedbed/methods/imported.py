@@ -6,6 +6,7 @@ taken as they are, so no rule applies to them and no threshold is chosen.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,6 +116,14 @@ def check_complete(given: Import, folder: Path, missing: list[str], images: int)
         )
 
 
+def listing(folder: Path) -> frozenset[str]:
+    """Return the ids that `folder` holds a `<id>.png` of, by one look at it; none where it is not there."""
+    if not folder.is_dir():
+        return frozenset()
+    with os.scandir(folder) as entries:
+        return frozenset(entry.name.removesuffix(".png") for entry in entries if entry.name.endswith(".png"))
+
+
 def ready_made(
     given: Import, folder: Path, images: Mapping[str, Path], num_classes: int
 ) -> Iterator[tuple[str, NDArray[np.uint8]]]:
@@ -123,8 +132,8 @@ def ready_made(
     Raises UserError naming the images without one, before the first; and for one that is damaged, not of its image's
     size, or of ids other than 0..num_classes and 255.
     """
-    missing = [name for name in images if not (folder / f"{name}.png").is_file()]
-    check_complete(given, folder, missing, len(images))
+    there = listing(folder)
+    check_complete(given, folder, [name for name in images if name not in there], len(images))
     for name, image in images.items():
         path = folder / f"{name}.png"
         mask = read_mask(path, image_size(image))

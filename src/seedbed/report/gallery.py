@@ -230,7 +230,7 @@ class Painter:
         return self._card(image, photo, truth, columns, [truth] if truth is not None else labels)
 
     def validation_card(self, pick: Pick) -> Card:
-        """Return photo, saliency map, each method's prediction and its errors, and truth of a validation image."""
+        """Return photo, saliency map if any, each method's prediction and errors, and truth of a validation image."""
         image = pick.image
         photo, truth = np.asarray(self.sources.image(image)), self.sources.mask(image)
         columns = []
@@ -257,10 +257,9 @@ class Painter:
     ) -> Card:
         """Add input and truth to the methods' columns, and a legend of the classes in `labels`."""
         saliency = self.sources.saliency(image)
-        inputs = [
-            self._tile(photo, "photo", f"photo {image}"),
-            self._tile(np.repeat(saliency[..., None], 3, axis=2), "saliency", f"saliency map of {image}"),
-        ]
+        inputs = [self._tile(photo, "photo", f"photo {image}")]
+        if saliency is not None:
+            inputs.append(self._tile(np.repeat(saliency[..., None], 3, axis=2), "saliency", f"saliency map of {image}"))
         reference = [self._label_tile(photo, truth, "truth", image)] if truth is not None else []
         classes = sorted({int(label) for one in labels for label in np.unique(one) if 0 < label < IGNORE})
         colours = class_colours(len(self.sources.classes))

@@ -48,7 +48,8 @@ class Sources:
     """Where the pictures of the gallery come from, and the names of the classes.
 
     `classes`: object classes in id order, without background. `image(id)`: RGB uint8 [H,W,3] or a PIL image.
-    `mask(id)`: true ids uint8 [H,W]; UserError for a training image without a mask. `saliency(id)`: uint8 [H,W].
+    `mask(id)`: true ids uint8 [H,W]; UserError for a training image without a mask. `saliency(id)`: uint8 [H,W];
+    None of a validation image without one, since ready-made maps may be of training images only.
     `cams(method, id)`: class maps in 0..1 [K,H,W] and their 0-based classes [K], or None of a method that has none (its
     pseudo-labels were imported). `predict(method, ids)`: what the
     segmenter of `method` makes of these images, id -> uint8 [H,W]; called once per method.
@@ -57,7 +58,7 @@ class Sources:
     classes: tuple[str, ...]
     image: Callable[[str], Pixels | Image.Image]
     mask: Callable[[str], Pixels]
-    saliency: Callable[[str], Pixels]
+    saliency: Callable[[str], Pixels | None]
     cams: Callable[[str, str], tuple[npt.NDArray[Any], npt.NDArray[Any]] | None]
     predict: Callable[[str, list[str]], Mapping[str, Pixels]]
 

@@ -26,7 +26,7 @@ def compare(context: Context) -> None:
     from seedbed.report.page import Sources, write_comparison
     from seedbed.seeds.store import MapStore
 
-    paths, voc = context.paths, context.voc
+    paths, voc, maps = context.paths, context.voc, context.paths.saliency_maps()
     stores = {
         name: MapStore(paths.seeds(name), f"seedbed seeds --method {name}")
         for name in context.params.methods
@@ -37,7 +37,7 @@ def compare(context: Context) -> None:
         image=voc.image,
         mask=voc.mask,
         cams=lambda method, image_id: stores[method].maps(image_id) if method in stores else None,
-        saliency=lambda image_id: load_map(paths.saliency_maps() / f"{image_id}.png"),
+        saliency=lambda image_id: load_map(path) if (path := maps / f"{image_id}.png").exists() else None,
         predict=lambda method, image_ids: _predict(context, method, image_ids),
     )
     write_comparison(paths, context.params, sources)

@@ -27,6 +27,9 @@ from seedbed.stages.fingerprint import fingerprint, listing
 from seedbed.tracking.environment import data_hash
 from seedbed.tracking.run import Run, start_run
 
+NO_RULE = "none"
+"""The fusion rule of imported pseudo-labels."""
+
 _BLOCK = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _SEARCHES = re.compile(r"(fusion|crf|joint)-.*|.*-searches")  # record and journal of a search beside the pipeline
 
@@ -66,6 +69,15 @@ def _check_block(name: str, method: AnyMethod) -> None:
 
 
 def _check_no_fusion(name: str, fusion: FusionParams) -> None:
+    """Raise UserError for fusion parameters that imported pseudo-labels would pass over.
+
+    The block and its rule must be there all the same: DVC runs no stage one of whose parameters is missing.
+    """
+    if fusion.rule != NO_RULE:
+        raise UserError(
+            f"fusion.{name}.rule is {fusion.rule}, but the pseudo-labels of {name} are imported: no rule makes them",
+            f"set fusion.{name}: {{rule: {NO_RULE}}} in params.yaml (crf: true works)",
+        )
     if fusion.values:
         raise UserError(
             f"fusion.{name}.values are given, but the pseudo-labels of {name} are imported: no rule makes them",

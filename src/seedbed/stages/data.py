@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from seedbed.data.sample import is_intact, write_sample
 from seedbed.errors import UserError
 from seedbed.files import write_json
-from seedbed.intake.record import RESTORE, Differences, adopt, commit_data, recorded, restore_data
+from seedbed.intake.record import RESTORE, Changes, adopt, commit_data, recorded, restore_data
 from seedbed.intake.use import use_data
 from seedbed.tracking.uri import home
+from seedbed.trees import counted, in_words
 
 if TYPE_CHECKING:
     from seedbed.intake.check import Checked
@@ -39,7 +40,8 @@ def use(sources: Sequence[str], root: Path, library: Path | None = None) -> None
 
     folders = [folder for _, folder in resolve(sources, open_library(library, root))]
     done = use_data(folders, root)
-    logger.info("data/ now holds %s: %d files, %.2f GB", ", ".join(sources), done.files, done.bytes / 1e9)
+    told = ", ".join(dict.fromkeys(sources))
+    logger.info("data/ now holds %s: %s, %s", told, counted(done.files, "file"), in_words(done.bytes))
     logger.info("next: git add data.dvc, seedbed data check, then dvc repro")
 
 
@@ -66,9 +68,9 @@ def check(context: Context, fresh: bool = False) -> None:
         raise _unusable(checked)
     write_json(paths.metrics("check-data"), {name: value for name, value in report.items() if name not in _NO_METRICS})
     write_parts(context.params, paths, checked)
-    splits = ", ".join(f"{name} {split['images']} images" for name, split in report["splits"].items())
+    splits = ", ".join(f"{name} {counted(split['images'], 'image')}" for name, split in report["splits"].items())
     state = "as recorded" if agreed else "not recorded: a later change would pass (mend: seedbed data commit)"
-    logger.info("data/ is usable: %s, %d warnings; %s", splits, report["warnings"], state)
+    logger.info("data/ is usable: %s, %s; %s", splits, counted(report["warnings"], "warning"), state)
 
 
 _NO_METRICS = {"findings", "verified"}
@@ -86,7 +88,7 @@ def restore(root: Path) -> None:
     logger.info("data/ is as recorded again; different were: %s", _told(restore_data(root)))
 
 
-def _told(changed: Differences | None) -> str:
+def _told(changed: Changes | None) -> str:
     """Return what differs in words, and the first files."""
     if changed is None:
         return "unknown, for this is the first record"
@@ -108,6 +110,6 @@ def _unusable(checked: Checked) -> UserError:
     report = checked.report
     first = next(finding for finding in report["findings"] if finding["severity"] == "error")
     return UserError(
-        f"data/ is unusable: {report['errors']} errors, the first is {first['file']}: {first['finding']}",
+        f"data/ is unusable: {counted(report['errors'], 'error')}, the first is {first['file']}: {first['finding']}",
         "mend the files listed in reports/data/check.json, then seedbed data check",
     )

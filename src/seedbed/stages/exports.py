@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from seedbed import IGNORE
 from seedbed.errors import UserError, unknown_name
+from seedbed.evaluate.scores import VARIANTS
 from seedbed.exchange.exports import Layout, Material, find_layout, write_export
 from seedbed.exchange.exports.material import Images
-from seedbed.exchange.exports.provenance import gather
+from seedbed.exchange.exports.provenance import Known, gather
 from seedbed.methods import Method
 from seedbed.nn.official import OFFICIAL
 from seedbed.seeds.store import MapStore
@@ -21,11 +24,20 @@ EXTRAS = ("seeds", "saliency")
 """What an export may hold beside pseudo-labels."""
 
 
-def export(context: Context, name: str, layout: str, out: Path, extras: Collection[str], images: Images) -> None:
+def export(
+    context: Context,
+    name: str,
+    layout: str,
+    out: Path,
+    extras: Collection[str],
+    images: Images,
+    ignore: int = IGNORE,
+) -> None:
     """Write the pseudo-labels of method `name` to `out` as `layout` wants them, with the `extras` and a card.
 
-    Training images, and validation images that have a mask where the layout lists those. Raises UserError, with `out`
-    as it was, when something is missing or `out` holds anything but an earlier export.
+    Training images, and validation images that have a mask where the layout lists those. `ignore`: the id of pixels to
+    ignore in grey index masks. Raises UserError, with `out` as it was, when something is missing or `out` holds
+    anything but an earlier export.
     """
     for extra in extras:
         if extra not in EXTRAS:
@@ -33,16 +45,30 @@ def export(context: Context, name: str, layout: str, out: Path, extras: Collecti
     entry, _, _ = context.method(name)
     _check_place(context, out)
     chosen = find_layout(layout)
-    material = _material(context, name, chosen, extras, images)
+    material = replace(_material(context, name, chosen, extras), images=images, ignore=_free_id(context, ignore))
     origins = {official.name: f"{official.purpose} ({official.origin})" for official in OFFICIAL.values()}
-    uses_saliency = isinstance(entry, Method) and entry.uses_saliency
-    facts = gather(context.paths, context.params, name, material, uses_saliency, origins)
+    uses_saliency = entry.uses_saliency if isinstance(entry, Method) else None
+    meanings = {key: variant.meaning for key, variant in VARIANTS.items()}
+    facts = gather(context.paths, context.params, name, material, Known(uses_saliency, origins, meanings))
     _check_classes(facts["measured"]["per_class"], context, name)
     files = write_export(chosen, material, facts, out)
     logger.info("wrote %d files to %s; README.md there says what they are", sum(files.values()), out)
+    if images == "none" and chosen.photographs:
+        logger.info("photographs are not among them: put or link them into %s", out / chosen.photographs)
+    for finding in facts["not_in_step"]:
+        logger.warning("not in step: %s", finding)
 
 
-def _material(context: Context, name: str, layout: Layout, extras: Collection[str], images: Images) -> Material:
+def _free_id(context: Context, ignore: int) -> int:
+    """Return `ignore`. Raises UserError when it is the id of a class."""
+    if ignore < context.num_ids:
+        raise UserError(
+            f"--ignore {ignore} is the id of a class: 0 to {context.num_ids - 1} are", f"--ignore {IGNORE}, or another"
+        )
+    return ignore
+
+
+def _material(context: Context, name: str, layout: Layout, extras: Collection[str]) -> Material:
     """Return what is to be exported. Raises UserError naming what is missing."""
     voc, paths, data = context.voc, context.paths, context.params.data
     train = voc.ids(data.train)
@@ -57,12 +83,11 @@ def _material(context: Context, name: str, layout: Layout, extras: Collection[st
     return Material(
         voc=voc,
         train=train,
-        val=[image_id for image_id in voc.ids(data.val) if voc.mask_path(image_id).is_file()],
+        val=voc.masked(voc.ids(data.val)),
         labels=voc.labels(train),
         pseudo=pseudo,
         seeds=seeds if wants_seeds else None,
         saliency=saliency if "saliency" in extras else None,
-        images=images,
         jobs=context.params.jobs,
     )
 

@@ -8,18 +8,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
 from seedbed.acquire.catalogue import DataSet
 from seedbed.acquire.fetching import fetch_sets
-from seedbed.acquire.library import Library, Status
+from seedbed.acquire.library import Library, Status, counted
 from seedbed.errors import UserError, unknown_name
+from seedbed.trees import in_words
 
 logger = logging.getLogger(__name__)
 
 LIBRARY_VARIABLE = "SEEDBED_DATASETS"
+_WIDTH = 100
+"""Columns of the table of all sets, at most."""
 _BY_HAND = "by hand only, from its page; then --from"
 
 
@@ -42,20 +44,60 @@ def fetch(names: Sequence[str], folder: Path | None, given: Sequence[Path] = (),
     library = open_library(folder)
     if not names:
         raise UserError(f"no data set is named (known: {', '.join(library.catalogue)})", "seedbed data fetch NAME...")
-    fetch_sets(library, names, given, keep_archives=not discard)
+    try:
+        fetch_sets(library, names, given, keep_archives=not discard)
+    except KeyboardInterrupt:
+        logger.warning("stopped; to go on from here, run the same command again")
+        raise
     logger.info("next: seedbed data use %s", " ".join(library.in_order(names)))
 
 
 def show(folder: Path | None, verify: bool = False, names: Sequence[str] = ()) -> None:
-    """Print what the sets `names` (all if empty) hold, size, terms, place, and whether they are here and intact.
+    """Print all sets in a table: content, size, state, place; of those in `names` also terms, sources and findings.
 
     `folder`: the library, None for the usual place. Intact by names and sizes of files; with `verify` every file is
     read and compared with what was fetched.
     """
     console, library = Console(), open_library(folder)
-    for name in names or library.catalogue:
-        entry, status = library.entry(name), library.status(name, verify)
-        console.print(_card(name, entry, _state(library, name, status, verify)))
+    found = {name: (library.entry(name), library.status(name, verify)) for name in names or library.catalogue}
+    if names:
+        for name, (entry, status) in found.items():
+            console.print(_card(name, entry, _state(library, name, status, verify)))
+        return
+    console.print(_overview(found, verify, console.width))
+    for name, (_, status) in found.items():
+        if status.finding:
+            console.print(
+                f"{name}: {_state(library, name, status, verify)}", soft_wrap=True, highlight=False, markup=False
+            )
+    console.print("more on one: seedbed data list NAME", highlight=False)
+
+
+def _overview(found: Mapping[str, tuple[DataSet, Status]], verified: bool, width: int) -> Table:
+    """Return the table of all sets, a line or two each."""
+    table = Table("set", "content", "size", "state", "place", width=min(_WIDTH, width))
+    for column, width in ((0, 9), (2, 8), (3, 8), (4, 18)):
+        table.columns[column].min_width = width
+    for name, (entry, status) in found.items():
+        table.add_row(
+            name,
+            Text(entry.content.split(";")[0]),
+            in_words(entry.size),
+            _word(status, verified),
+            f"data/{entry.place}",
+        )
+    return table
+
+
+def _word(status: Status, verified: bool = False) -> str:
+    """Return the state of a set in a word or two."""
+    if not status.here:
+        return "begun" if status.finding else "not here"
+    if status.outdated:
+        return "outdated"
+    if status.finding:
+        return "damaged"
+    return "verified" if verified else "intact"
 
 
 def resolve(sources: Sequence[str], library: Library) -> list[tuple[str, Path]]:
@@ -64,7 +106,6 @@ def resolve(sources: Sequence[str], library: Library) -> list[tuple[str, Path]]:
     A name wins over a folder that is called the same (write ./NAME for that). Raises UserError for a set that is not
     here and intact, for one without the set that it needs (unless a folder may hold that), and for what is neither.
     """
-    found = [(source, _place(source, library)) for source in sources]
     folders = [source for source in sources if source not in library.catalogue]
     for name in sources:
         needs = library.catalogue[name].needs if name in library.catalogue else []
@@ -74,14 +115,14 @@ def resolve(sources: Sequence[str], library: Library) -> list[tuple[str, Path]]:
                 f"{name} is of no use without {', '.join(lacking)}",
                 f"seedbed data use {' '.join([*lacking, *sources])}",
             )
-    return found
+    return [(source, _place(source, library)) for source in sources]
 
 
 def _place(source: str, library: Library) -> Path:
     if source in library.catalogue:
-        status = library.status(source)
+        status = library.status(source, verify=True)  # what goes into data/ is recorded as agreed upon
         if not status.intact:
-            what = f"damaged or incomplete ({status.finding})" if status.finding else "not in the library"
+            what = f"{_word(status)} ({status.finding})" if status.finding else "not in the library"
             raise UserError(f"{source} is {what}: {library.root}", f"seedbed data fetch {source}")
         return library.folder(source)
     if not Path(source).is_dir():
@@ -99,7 +140,7 @@ def _card(name: str, entry: DataSet, state: str) -> Table:
     table.add_column(ratio=1)
     rows = {
         "content": entry.content,
-        "size": f"{decimal(entry.size)} to download, {decimal(entry.unpacked)} unpacked (about)",
+        "size": f"{in_words(entry.size)} to download, {in_words(entry.unpacked)} unpacked (about)",
         "terms": entry.terms,
         "page": entry.homepage,
         "from": "\n".join(_sources(entry)),
@@ -125,8 +166,10 @@ def _state(library: Library, name: str, status: Status, verified: bool) -> str:
     """Say in words whether the set is here and intact, and what to do where it is not."""
     if not status.here:
         return f"no ({status.finding}: seedbed data fetch {name} goes on)" if status.finding else "no"
+    if status.outdated:
+        return f"outdated: {status.finding}; seedbed data fetch {name} brings it up to date"
     if status.finding:
         return f"DAMAGED: {status.finding}; seedbed data fetch {name} mends it"
     how = "every file verified" if verified else "names and sizes of files"
-    size = f"{status.files:,} files, {decimal(status.bytes)}"
+    size = f"{counted(status.files, 'file')}, {in_words(status.bytes)}"
     return f"yes, intact ({how}): {size}, in {library.folder(name)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from seedbed import IGNORE
@@ -15,6 +16,7 @@ from seedbed.exchange.imports.place import Place, list_imports
 from seedbed.exchange.imports.pseudo_labels import import_pseudo
 from seedbed.exchange.imports.reading import Reader
 from seedbed.exchange.imports.saliency_maps import import_saliency
+from seedbed.exchange.sources import digest
 from seedbed.files import write_json
 from seedbed.intake.record import record_data
 from seedbed.stages.context import Context
@@ -25,10 +27,10 @@ _SHOWN = 5
 
 
 def labels(context: Context, file: Path, merge: bool = False) -> Imported:
-    """Take image labels (.npy, pickle, text or JSON) into data/image_labels.json, in the place of those there, or
-    beside them (`merge`). Raises UserError when none fits an image of the lists."""
+    """Take image labels (.npy, pickle, text or JSON) into image_labels.json beside the images, in the place of
+    those there, or added to them (`merge`). Raises UserError when none fits an image of the lists."""
     found = import_labels(context.voc, _both(context), file, merge)
-    _finish(context, "labels", None, file, _both(context), found)
+    _finish(context, _Done("labels", None, file, _both(context), found))
     if context.params.data.labels not in {"auto", "json"}:
         logger.info("data.labels is %s: set it to json, or these labels are not read", context.params.data.labels)
     return found
@@ -37,8 +39,8 @@ def labels(context: Context, file: Path, merge: bool = False) -> Imported:
 def saliency(context: Context, source: Path, name: str) -> Imported:
     """Take a folder or zip of saliency maps into data/imported/saliency/`name`, for training and validation images."""
     found = import_saliency(_reader(context, source, _both(context)), Place.of(context.paths, "saliency", name))
-    _finish(context, "saliency", name, source, _both(context), found)
-    logger.info("to use them: saliency: {source: folder, folder: imported/saliency/%s}", name)
+    _finish(context, _Done("saliency", name, source, _both(context), found))
+    _advise(context, found, f"to use them: saliency: {{source: folder, folder: imported/saliency/{name}}}")
     return found
 
 
@@ -46,8 +48,8 @@ def seeds(context: Context, source: Path, name: str) -> Imported:
     """Take a folder or zip of class maps <id>.npy into data/imported/seeds/`name`, for the training images."""
     place, ids = Place.of(context.paths, "seeds", name), _train(context)
     found = import_seeds(_reader(context, source, ids), place, context.voc.labels(ids))
-    _finish(context, "seeds", name, source, ids, found)
-    _advise("seeds", name)
+    _finish(context, _Done("seeds", name, source, ids, found))
+    _advise(context, found, _as_method("seeds", name))
     return found
 
 
@@ -56,8 +58,8 @@ def cues(context: Context, file: Path, index_list: Path, name: str) -> Imported:
     place, ids = Place.of(context.paths, "pseudo", name), _train(context)
     files = CueFiles(file, index_list)
     found = import_cues(context.voc, ids, context.voc.labels(ids), files, place, context.params.jobs)
-    _finish(context, "pseudo", name, file, ids, found)
-    _advise("pseudo", name)
+    _finish(context, _Done("pseudo", name, file, ids, found, index_list))
+    _advise(context, found, _as_method("pseudo", name))
     return found
 
 
@@ -66,8 +68,8 @@ def pseudo(context: Context, source: Path, name: str, ignore: int = IGNORE) -> I
     the id of pixels without a label in them."""
     place, ids = Place.of(context.paths, "pseudo", name), _train(context)
     found = import_pseudo(_reader(context, source, ids), place, ignore)
-    _finish(context, "pseudo", name, source, ids, found)
-    _advise("pseudo", name)
+    _finish(context, _Done("pseudo", name, source, ids, found))
+    _advise(context, found, _as_method("pseudo", name))
     return found
 
 
@@ -93,34 +95,59 @@ def _reader(context: Context, source: Path, ids: Sequence[str]) -> Reader:
     return Reader(context.voc, ids, source, context.params.jobs)
 
 
-def _finish(context: Context, kind: str, name: str | None, source: Path, ids: Sequence[str], found: Imported) -> None:
+@dataclass(frozen=True)
+class _Done:
+    """An import of `source`, with its `index_list` where there is one, for the images `ids`."""
+
+    kind: str
+    name: str | None
+    source: Path
+    ids: Sequence[str]
+    found: Imported
+    index_list: Path | None = None
+
+    @property
+    def title(self) -> str:
+        """What it is called in what is said and recorded."""
+        return f"{self.kind} {self.name}" if self.name else self.kind
+
+
+def _finish(context: Context, done: _Done) -> None:
     """Say what was found, write it down, and record data/ anew."""
-    title = f"{kind} {name}" if name else kind
-    _say(title, ids, found, set(_train(context)))
+    found, train = done.found, set(_train(context))
+    missed = [image_id for image_id in found.missed if image_id in train]
+    without = [image_id for image_id in found.missed if image_id not in train]
+    _say(done, missed, without)
+    index = {"list": done.index_list.name, "list_sha256": digest(done.index_list)} if done.index_list else {}
     report = {
-        "kind": kind,
-        "name": name,
-        "source": source.name,
-        "images": len(ids),
+        "kind": done.kind,
+        "name": done.name,
+        "source": done.source.name,
+        "sha256": digest(done.source),
+        **index,
+        "images": len(done.ids),
         "matched": found.matched,
-        "missed": found.missed,
+        "missed": missed,
+        "val_without": without,
         "refused": [{"file": file, "reason": reason} for file, reason in found.refused],
         "extra": found.extra,
         "notes": found.notes,
         "written": found.written.relative_to(context.paths.root).as_posix(),
     }
-    file = f"{kind}-{name}.json" if name else f"{kind}.json"
-    write_json(context.paths.root / "reports" / "imports" / file, report)
-    record_data(context.paths.root, f"{title} of {source.name}")
+    write_json(context.paths.root / "reports" / "imports" / f"{done.title.replace(' ', '-')}.json", report)
+    record_data(context.paths.root, f"{done.title} of {done.source.name}", found.written)
+    if context.paths.data_record.exists():
+        logger.info("next: git add data.dvc reports/imports")
 
 
-def _say(title: str, ids: Sequence[str], found: Imported, train: set[str]) -> None:
-    logger.info("%s: %d of %d images matched, in %s", title, found.matched, len(ids), found.written)
-    missed = [image_id for image_id in found.missed if image_id in train]
+def _say(done: _Done, missed: Sequence[str], without: Sequence[str]) -> None:
+    """Say what was found: training images that were `missed`, validation images `without` a file, and the rest."""
+    found = done.found
+    logger.info("%s: %d of %d images matched, in %s", done.title, found.matched, len(done.ids), found.written)
     if missed:
         logger.info("missed: %d training images: %s", len(missed), _some(missed))
-    if len(found.missed) > len(missed):
-        logger.info("missed: %d validation images", len(found.missed) - len(missed))
+    if without:
+        logger.info("none for %d validation images, which need none", len(without))
     if found.refused:
         logger.info("refused: %d files", len(found.refused))
         for file, reason in found.refused[:_SHOWN]:
@@ -135,5 +162,22 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
 
 
-def _advise(kind: str, name: str) -> None:
-    logger.info("to use them, a method of any name: {method: imported, options: {%s: %s}} below localiser", kind, name)
+def _as_method(kind: str, name: str) -> str:
+    return f"to use them, a method of any name: {{method: imported, options: {{{kind}: {name}}}}} below localiser"
+
+
+def _advise(context: Context, found: Imported, how: str) -> None:
+    """Say how to use what was imported, or what it lacks before it can be used."""
+    train, taken = _train(context), set(found.taken)
+    lacking = [image_id for image_id in train if image_id not in taken]
+    if lacking:
+        logger.warning(
+            "%d of %d training images lack one (%s): no method runs with it; import a complete set under this name, or "
+            "take these images off the list '%s'",
+            len(lacking),
+            len(train),
+            _some(lacking),
+            context.params.data.train,
+        )
+    else:
+        logger.info("%s", how)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,7 @@ def train(context: Context) -> None:
             params.train,
             params,
             params.model_dump(),
+            recorded={"data": {"saliency_train": context.params.data.saliency_train}},
         ),
     )
 
@@ -96,21 +98,38 @@ def evaluate(context: Context) -> None:
 
 def _test_sets(context: Context) -> list[str]:
     """Return the test sets to score. A folder of ready-made maps of the data set's images rarely has maps of them."""
-    names, params = context.params.data.saliency_test, context.params.saliency
-    if get_source(params.source).trained or not names:
-        return names
-    folder = context.paths.data / (params.folder or "")
-    known = {path.stem for path in folder.glob("*.png")}
-    mapped = [name for name in names if known.issuperset(SaliencySet(context.paths.data / name).ids())]
-    for name in sorted(set(names) - set(mapped)):
-        logger.info("%s: not scored, %s holds no maps of its images", name, folder)
+    mapped = []
+    for name in context.params.data.saliency_test:
+        ids = SaliencySet(context.paths.data / name).ids()
+        if len(_mapped(context, ids)) == len(ids):
+            mapped.append(name)
+        else:
+            logger.info("%s: not scored, %s holds no maps of its images", name, context.params.saliency.folder)
     return mapped
 
 
+def _mapped(context: Context, ids: Sequence[str]) -> list[str]:
+    """Return those of `ids` that the source has maps of: a network makes any, a folder of ready-made maps has some."""
+    params = context.params.saliency
+    if get_source(params.source).trained:
+        return list(ids)
+    known = {path.stem for path in (context.paths.data / (params.folder or "")).glob("*.png")}
+    return [image_id for image_id in ids if image_id in known]
+
+
 def predict(context: Context) -> None:
-    """Write the saliency map of every training and validation image as 8-bit grey PNG of the image's size."""
+    """Write the saliency maps of the training and validation images as 8-bit grey PNG of the images' size.
+
+    Ready-made maps must cover the training images; published ones rarely cover others, which only the page shows.
+    """
     voc, data = context.voc, context.params.data
-    paths = {image_id: voc.image_path(image_id) for split in (data.train, data.val) for image_id in voc.ids(split)}
+    train, val = voc.ids(data.train), voc.ids(data.val)
+    shown = _mapped(context, val)
+    if len(shown) < len(val):
+        logger.info(
+            "no saliency maps of %d validation images: the comparison page leaves them out", len(val) - len(shown)
+        )
+    paths = {image_id: voc.image_path(image_id) for image_id in (*train, *shown)}
     folder = context.paths.saliency_maps()
     count = 0
     for image_id, saliency in open_source(context).maps(paths):

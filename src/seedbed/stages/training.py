@@ -28,6 +28,7 @@ class Training:
     """One training: `stage` and `method` name it, `kind` its folder in models/, `inputs` are the maps it reads.
 
     `prior`: losses, by name, of a network that knows only how frequent each class is; empty = not watched.
+    `recorded`: blocks that the record of the run names beside `block`.
     """
 
     stage: str
@@ -41,6 +42,7 @@ class Training:
     config: dict[str, Any]
     inputs: Path | None = None
     prior: Mapping[str, float] = field(default_factory=dict)
+    recorded: Mapping[str, Any] = field(default_factory=dict)
 
 
 def run_training(context: Context, training: Training) -> None:
@@ -50,7 +52,7 @@ def run_training(context: Context, training: Training) -> None:
     groups = parameter_groups(training.network, params)
     task = Task(training.network, training.images, training.loss, groups)
     name = f"{training.stage} {training.method}" if training.method else training.stage
-    with context.run(training.stage, training.method, **{training.kind: training.block}) as run:
+    with context.run(training.stage, training.method, **{training.kind: training.block}, **training.recorded) as run:
         result = train(
             task,
             params,

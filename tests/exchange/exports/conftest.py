@@ -31,9 +31,10 @@ PARAMS: dict[str, Any] = {
     "methods": ["eps"],
     "jobs": 1,
     "data": {"name": "tiny", "classes": list(SAMPLE_CLASSES)},
-    "localiser": {"eps": {"backbone": "timm/test_resnet"}},
+    "saliency": {"source": "fpn", "backbone": "timm/test_byobnet"},
+    "localiser": {"eps": {"backbone": "timm/test_resnet", "options": {"tau": 0.4}}},
     "fusion": {"eps": {"rule": "threshold"}},
-    "study": {"rules": ["threshold"], "tune_images": 2},
+    "study": {"rules": ["threshold", "saliency-gate"], "tune_images": 2},
 }
 
 
@@ -59,25 +60,33 @@ class Project:
         """Write params.yaml with other blocks."""
         (self.root / "params.yaml").write_text(yaml.safe_dump({**PARAMS, **blocks}))
 
-    def record(self, stage: str, method: str | None, **parameters: Any) -> None:
-        """Write the record of a run."""
-        when = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
+    def record(self, stage: str, method: str | None, *, day: int = 4, data: str = DATA_HASH, **parameters: Any) -> None:
+        """Write the record of a run, with other `parameters`, `data` and day of May than all have."""
+        when = datetime(2026, 5, day, 3, 2, 1, tzinfo=UTC)
         Record(
             id=f"id of {stage}",
             stage=stage,
             method=method,
             started=when,
             ended=when,
-            parameters={"seed": 3, **parameters},
+            parameters={"seed": 0, **parameters},
             environment={"python": "3.11.9", "packages": {"seedbed": "0.1.0", "torch": "2.11.0"}},
             git={"commit": COMMIT, "dirty": False},
-            data=DATA_HASH,
+            data=data,
             mlflow=Logged(uri="sqlite:///mlflow.db", experiment="seedbed", run_id=f"run of {stage}"),
         ).write(self.paths.record(stage, method))
 
-    def export(self, layout: str, *extras: str, images: str = "none", out: str = "exported") -> Path:
-        """Export the pseudo-labels of eps; return where they are."""
-        export(self.context, "eps", layout, self.root / out, set(extras), images)
+    def export(
+        self,
+        layout: str,
+        *extras: str,
+        images: str = "none",
+        out: str = "exported",
+        ignore: int = 255,
+        method: str = "eps",
+    ) -> Path:
+        """Export the pseudo-labels of `method`; return where they are."""
+        export(self.context, method, layout, self.root / out, set(extras), images, ignore)
         return self.root / out
 
     def facts(self, out: Path) -> dict[str, Any]:
@@ -95,7 +104,8 @@ class Project:
 
 def _metrics(**more: Any) -> dict[str, Any]:
     iou = {name: 0.5 + 0.05 * number for number, name in enumerate(("background", *SAMPLE_CLASSES))}
-    scored = {"miou": 0.625, "interval": [0.6, 0.65], "variant": "error-skip", "per_class": iou}
+    variants = {"error-skip": 0.625, "error-zero": 0.5, "drop-skip": 0.75, "drop-zero": 0.7}
+    scored = {"miou": 0.625, "interval": [0.6, 0.65], "variant": "error-skip", "variants": variants, "per_class": iou}
     return {"data": "tiny", "method": "eps", **scored, "precision": 0.7, "recall": 0.8, "coverage": 1.0, **more}
 
 
@@ -126,7 +136,8 @@ def _write_reports(project: Project) -> None:
     protocol = {"images": SPLIT, "oracle": False, "seed": 3, "statement": "Chosen on 2 of 7 images."}
     write_json(paths.study("eps") / "study.json", {"protocol": protocol, "crf": None})
     saliency = {"source": "fpn", "backbone": "timm/test_byobnet", "weights": None, "folder": None}
-    project.record("train-saliency", None, **{f"saliency.{key}": value for key, value in saliency.items()})
+    trained = {f"saliency.{key}": value for key, value in saliency.items()}
+    project.record("train-saliency", None, **trained, **{"data.saliency_train": "DUTS-TR"})
     localiser = {"backbone": "timm/test_resnet", "weights": None, "trained": None, "options.tau": 0.4}
     project.record("train-localiser", "eps", **{f"localiser.{key}": value for key, value in localiser.items()})
     project.record("study", "eps")

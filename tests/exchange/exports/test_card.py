@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import pytest
 
 from seedbed.errors import UserError
-from seedbed.files import write_json
+from seedbed.files import read_json, write_json
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 CRF = {"iterations": 10, "bilateral_xy": 80.0}
@@ -38,7 +39,14 @@ def test_the_card_says_what_was_measured_on_which_images(project):
         "mIoU 62.5 % (95 % interval 60.0 to 65.0, over images) on 5 images: train_aug without the 2 tuning images; "
         "variant error-skip"
     )
-    assert cells["background"] == "IoU 50.0 %"
+    assert cells["background"] == "50.0 %"
+    card = project.card(out)
+    assert "IoU of the pseudo-labels per class, on the 5 images above:" in card
+    assert "error-skip: a pixel predicted as ignore is a miss; the mean is over classes in truth or prediction." in card
+    others = {name.split(":")[0]: told for name, told in cells.items() if name.startswith("mIoU ")}
+    assert others == {"mIoU error-zero": "50.0 %", "mIoU drop-skip": "75.0 %", "mIoU drop-zero": "70.0 %"}
+    assert (cells["mean precision"], cells["mean recall"]) == ("70.0 %", "80.0 %")
+    assert cells["coverage, the part of the pixels that is labelled"] == "100.0 %"
     assert "segmenter trained on them here" not in cells
     assert project.facts(out)["segmenter"] is None
 
@@ -53,7 +61,7 @@ def test_the_card_names_data_classes_counts_runs_and_seeds(project):
     assert cells["classes"].startswith("1 bird, 2 boat")
     assert cells["`pseudo`"] == "7"
     assert cells["made with"] == "seedbed 0.1.0, python 3.11.9, torch 2.11.0"
-    assert f"| pseudo-eps | 2026-05-04T03:02:01+00:00 | 3 | {COMMIT[:12]} |" in card
+    assert f"| pseudo-eps | 2026-05-04T03:02:01+00:00 | 0 | {COMMIT[:12]} |" in card
     assert "Nothing that was looked for is missing." in card
     assert "No licence is recorded here" in card
 
@@ -130,17 +138,23 @@ def test_ready_made_saliency_maps_have_no_known_training(project):
     assert project.cells(out)["saliency source"] == (
         "folder imported/saliency/pfan: ready-made maps; what they were trained on is not recorded"
     )
-    assert project.facts(out)["supervision"]["saliency"]["trained_on"] is None
+    assert project.facts(out)["supervision"]["saliency"]["maps"]["trained_on"] is None
 
 
 def test_imports_are_named_by_the_file_that_they_came_from(project):
     reports = project.root / "reports/imports"
-    write_json(reports / "saliency-pfan.json", {"source": "SALImages.zip"})
+    report = {"sha256": "ab12", "images": 10, "matched": 9, "refused": [{"file": "x.png"}], "notes": {"resized": 4}}
+    write_json(reports / "saliency-pfan.json", {"source": "SALImages.zip", **report})
+    write_json(reports / "labels.json", {"source": "cls_labels.npy"})
     write_json(reports / "pseudo-puzzle.json", {"source": "PuzzleCAM"})
     project.record("train-saliency", None, **{"saliency.source": "folder", "saliency.folder": "imported/saliency/pfan"})
     write_json(project.paths.metrics("train-saliency"), {"steps": 0})
     project.change(project.paths.metrics("pseudo", "eps"), choose="imported", imported={"pseudo": "puzzle"})
     cells = project.cells(project.export("caffe"))
+    told = "SALImages.zip, sha256 ab12; 9 of 10 images matched, files refused: 1; 4 images: resized"
+    assert cells["saliency pfan"] == told
+    assert cells["pseudo puzzle"].startswith("PuzzleCAM, sha256 not recorded; not recorded of")
+    assert cells["image labels"] == "image_labels.json of the data set from cls_labels.npy"
     assert "ready-made maps from SALImages.zip" in cells["saliency source"]
     assert "pseudo puzzle was imported from PuzzleCAM" in cells["localiser"]
 
@@ -216,3 +230,77 @@ def test_pseudo_labels_of_other_classes_are_refused(project):
     project.change(project.paths.metrics("pseudo", "eps"), per_class={"background": 0.5, "zebra": 0.5})
     with pytest.raises(UserError, match="made for other classes"):
         project.export("caffe")
+
+
+@pytest.fixture
+def imported(project):
+    """Return what makes an import of the maps of eps, called `theirs`, and exports it."""
+    paths = project.paths
+    for place in (paths.pseudo_labels, paths.seeds, paths.study):
+        shutil.copytree(place("eps"), place("theirs"))
+    for stage in ("train-localiser", "study", "pseudo"):
+        project.record(stage, "theirs")
+
+    def export(*extras: str, rule: str | None, **options: str) -> Path:
+        localiser = {"theirs": {"method": "imported", "options": options}}
+        project.parameters(methods=["theirs"], localiser=localiser, fusion={"theirs": {"rule": rule or "none"}})
+        origin = {"imported": options, "rule": rule, "choose": "study" if rule else "imported"}
+        write_json(paths.metrics("pseudo", "theirs"), {**read_json(paths.metrics("pseudo", "eps")), **origin})
+        return project.export("caffe", *extras, method="theirs")
+
+    return export
+
+
+@pytest.mark.parametrize("origin", [{"pseudo": "puzzle", "rule": None}, {"seeds": "puzzle", "rule": "threshold"}])
+def test_of_the_saliency_maps_behind_an_import_nothing_is_claimed(project, imported, origin):
+    out = imported(**origin)
+    cells = project.cells(out)
+    assert cells["saliency maps"] == "not recorded"
+    assert not {"saliency source", "saliency on DUTS-TE"} & cells.keys()
+    assert "train-saliency" not in project.card(out)
+
+
+def test_saliency_maps_that_go_along_or_that_the_rule_used_are_told_of_an_import(project, imported):
+    assert "saliency source" in project.cells(imported("saliency", seeds="puzzle", rule="threshold"))
+    cells = project.cells(imported(seeds="puzzle", rule="saliency-gate"))
+    assert "saliency source" in cells
+    assert cells["saliency maps"] == (
+        "used by: fusion rule; whether the imported class maps were made with some is not recorded"
+    )
+
+
+def test_what_belongs_together_is_not_said_to_be_out_of_step(project):
+    assert "Not in step" not in project.card(project.export("caffe"))
+
+
+def test_the_saliency_set_is_that_of_the_training_and_parameters_that_changed_since_are_named(project):
+    data = {"name": "tiny", "classes": list(project.context.voc.classes), "saliency_train": "MSRA-B"}
+    localiser = {"eps": {"backbone": "timm/test_resnet", "options": {"tau": 0.4, "lam": 0.9}}}
+    project.parameters(seed=0, data=data, localiser=localiser)
+    out = project.export("caffe")
+    assert "pairs of DUTS-TR" in project.cells(out)["saliency source"]
+    assert project.facts(out)["not_in_step"] == [
+        "train-saliency ran with other parameters than params.yaml has now: data.saliency_train",
+        "train-localiser ran with other parameters than params.yaml has now: localiser.options.lam",
+    ]
+    assert "## Not in step" in project.card(out)
+
+
+def test_masks_that_are_older_than_the_maps_beside_them_are_named(project):
+    project.record("train-localiser", "eps", day=5, **{"localiser.options.tau": 0.4})
+    project.record("train-saliency", None, day=6, data="ffff.dir")
+    doubt = "whether files that it read had changed is not recorded"
+    assert project.facts(project.export("caffe"))["not_in_step"] == [
+        "train-localiser, study, pseudo ran before the present train-saliency",
+        "study, pseudo ran before the present train-localiser",
+        f"train-saliency ran on data/ of another hash than pseudo: {doubt}",
+    ]
+
+
+def test_the_card_says_where_photographs_are_expected(project, caplog):
+    caplog.set_level("INFO")
+    told = project.cells(project.export("mmsegmentation"))["photographs"]
+    place = "VOCdevkit/VOC2012/JPEGImages"
+    assert told == f"not in here: the lists expect them in `{place}`, so put or link them there"
+    assert f"put or link them into {project.root / 'exported' / place}" in caplog.text
+    assert project.cells(project.export("huggingface", out="tables"))["photographs"] == "not in here"

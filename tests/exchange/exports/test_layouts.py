@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from seedbed.data.voc import VocData
 from seedbed.errors import UserError
 from seedbed.exchange import work
 from seedbed.exchange.exports import LAYOUTS
+from seedbed.exchange.exports.objects import object_npy
 from seedbed.params import DataParams
 from seedbed.seeds.store import MapStore
 
@@ -210,3 +212,39 @@ def test_many_processes_write_what_one_does(project, layout, monkeypatch):
     one = project.export(layout, "seeds", out="one")
     project.parameters(jobs=2)
     assert content(project.export(layout, "seeds", out="two")) == content(one)
+
+
+def test_pickles_name_nothing_that_numpy_1_lacks(project):
+    files = list(project.export("psa").rglob("*.npy"))
+    assert len(files) == 8
+    for path in files:
+        assert b"numpy._core" not in path.read_bytes()
+        assert b"numpy.core.multiarray" in path.read_bytes()
+
+
+def test_content_that_looks_like_a_name_stays_as_it_is():
+    value = {"cnumpy._core.multiarray": np.frombuffer(b"cnumpy._core.multiarray\n", np.uint8)}
+    loaded = np.load(io.BytesIO(object_npy(value)), allow_pickle=True).item()
+    assert list(loaded) == list(value)
+    np.testing.assert_array_equal(*loaded.values(), *value.values())
+
+
+@pytest.mark.parametrize("layout", ["caffe", "psa"])
+def test_grey_masks_have_the_id_to_ignore_that_the_reader_wants(project, layout):
+    out = project.export(layout, ignore=21)
+    for image_id in project.context.voc.ids("train_aug"):
+        ours, theirs = pseudo(project, image_id), index_mask(out / "pseudo" / f"{image_id}.png")
+        np.testing.assert_array_equal(theirs, np.where(ours == 255, 21, ours))
+    assert "21 pixels to ignore" in project.card(out)
+
+
+@pytest.mark.parametrize("layout", ["mmsegmentation", "huggingface"])
+def test_other_layouts_keep_their_id_to_ignore(project, layout):
+    with pytest.raises(UserError, match=r"255(.|\n)*leave --ignore out"):
+        project.export(layout, ignore=21)
+    assert not (project.root / "exported").exists()
+
+
+def test_the_id_to_ignore_is_no_class(project):
+    with pytest.raises(UserError, match="--ignore 5 is the id of a class: 0 to 5 are"):
+        project.export("caffe", ignore=5)

@@ -58,6 +58,28 @@ def test_labels_that_differ_are_told_and_those_of_another_image_refused(run, ids
     ]
 
 
+def one_class(number):
+    return np.array([[0, number], [0, 5], [0, 5]])
+
+
+@pytest.mark.parametrize("with_labels", [True, False])
+def test_a_shifted_list_is_refused(run, ids, place, with_labels):
+    content = {f"{i}_cues": one_class(1 if i == 0 else 4) for i in range(4)}
+    if with_labels:
+        content |= {f"{i}_labels": np.array([1 if i == 0 else 4]) for i in range(4)}
+    with pytest.raises(UserError, match=r"3 of 4 in .* contradict the image labels") as refused:
+        run(content, [f"{name} {i}" for i, name in enumerate(ids)])
+    assert "list" in refused.value.fix
+    assert not place("pseudo").target.exists()
+
+
+def test_the_numbers_of_a_row_are_bounded(run, ids):
+    row = [1] * 1000
+    nested = [[row] * 1000] * 3
+    found = run({"0_cues": CUES, "1_cues": nested}, [f"{ids[0]} 0", f"{ids[1]} 1"])
+    assert "whole numbers" in found.refused[0][1]
+
+
 @pytest.mark.parametrize(
     ("cues", "reason"),
     [

@@ -1,5 +1,6 @@
 import json
 import pickle
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from seedbed.data.sample import SAMPLE_CLASSES
 from seedbed.data.voc import JSON_LABELS, VocData
 from seedbed.errors import UserError
-from seedbed.exchange.imports.labels import CHANGED, EMPTY, KEPT, import_labels
+from seedbed.exchange.imports.labels import ADDED, CHANGED, EMPTY, GONE, KEPT, SAME, import_labels
 from seedbed.files import read_json
 from seedbed.params import DataParams
 
@@ -67,31 +68,44 @@ def test_the_form_is_found_by_content_not_by_name(voc, ids, given, form):
         (given / "labels.npy").rename(given / "labels")
     found = import_labels(voc, ids, given / "labels")
     assert (found.matched, found.missed, found.refused, found.extra) == (4, [], [], 0)
-    assert found.written == voc.root / JSON_LABELS
+    assert found.written == voc.voc / JSON_LABELS
     for name, vector in vectors(ids).items():
         assert voc.labels(ids)[name].tolist() == vector.tolist()
 
 
 def test_the_former_labels_are_replaced_or_merged_and_changes_counted(voc, ids, given):
-    path = voc.root / JSON_LABELS
-    before = read_json(path)
+    before = read_json(voc.root / JSON_LABELS)
+    path = voc.voc / JSON_LABELS
     changed = [SAMPLE_CLASSES[k] for k in range(C) if SAMPLE_CLASSES[k] not in before[ids[0]]]
     (given / "two.json").write_text(json.dumps({ids[0]: changed, ids[1]: before[ids[1]]}))
     found = import_labels(voc, ids, given / "two.json", merge=True)
     assert (found.matched, found.missed) == (2, ids[2:])
-    assert found.notes == {CHANGED: 1, KEPT: len(before) - 2}
+    assert found.notes == {CHANGED: 1, SAME: 1, KEPT: len(before) - 2}
     merged = read_json(path)
     assert merged.keys() == before.keys()
     assert merged[ids[0]] == changed
     assert all(sorted(merged[name]) == sorted(before[name]) for name in before if name != ids[0])
-    found = import_labels(voc, ids, given / "two.json")
-    assert found.notes == {}
-    assert read_json(path) == {name: merged[name] for name in ids[:2]}
+    (given / "train.json").write_text(json.dumps({name: merged[name] for name in ids} | {"other": [0]}))
+    found = import_labels(voc, ids, given / "train.json")
+    assert found.notes == {SAME: 4, ADDED: 1, GONE: len(before) - 4}
+    assert read_json(path) == {name: merged[name] for name in ids} | {"other": [SAMPLE_CLASSES[0]]}
+    assert read_json(voc.root / JSON_LABELS) == before
+
+
+def test_training_images_lose_no_labels_unasked(voc, ids, given):
+    before = (voc.root / JSON_LABELS).read_bytes()
+    (given / "labels.txt").write_text(f"{ids[0]} 0\n{ids[1]} 99\n")
+    with pytest.raises(UserError, match=r"3 of 4 training images have labels that .* would take away") as refused:
+        import_labels(voc, ids, given / "labels.txt")
+    assert f"'{ids[1]}'" in refused.value.message
+    assert "--merge" in refused.value.fix
+    assert (voc.root / JSON_LABELS).read_bytes() == before
+    assert not (voc.voc / JSON_LABELS).exists()
 
 
 def test_labels_of_images_outside_the_lists_are_kept_and_counted(voc, ids, given):
     (given / "labels.txt").write_text(f"{ids[0]} 0\nother 1 2\n")
-    found = import_labels(voc, ids, given / "labels.txt")
+    found = import_labels(voc, ids, given / "labels.txt", merge=True)
     assert (found.matched, found.extra) == (1, 1)
     assert read_json(found.written)["other"] == list(SAMPLE_CLASSES[1:3])
 
@@ -125,7 +139,7 @@ def test_wrong_entries_are_refused_with_the_reason_and_the_others_taken(voc, ids
     rows = [[1], [1, 1], [6], [0, 2]]
     content = dict(zip(ids, map(np.array, rows), strict=True))
     (given / "tags.pkl").write_bytes(pickle.dumps({**content, "more": np.array([2]), "most": np.array([3])}))
-    found = import_labels(voc, ids, given / "tags.pkl")
+    found = import_labels(voc, ids, given / "tags.pkl", merge=True)
     assert (found.matched, found.missed, found.extra) == (1, [], 2)
     assert found.refused == [
         (f"the entry of '{ids[1]}'", "names a class twice"),
@@ -146,7 +160,7 @@ def test_wrong_entries_are_refused_with_the_reason_and_the_others_taken(voc, ids
 )
 def test_wrong_lines_are_refused(voc, ids, given, line, reason):
     (given / "labels.txt").write_text(f"{ids[0]} 1\n{ids[1]} {line}")
-    found = import_labels(voc, ids, given / "labels.txt")
+    found = import_labels(voc, ids, given / "labels.txt", merge=True)
     assert found.matched == 1
     assert reason in found.refused[0][1]
 
@@ -154,14 +168,14 @@ def test_wrong_lines_are_refused(voc, ids, given, line, reason):
 @pytest.mark.parametrize("entry", ["dog", [["dog"]], ["unicorn"], [True], [5], [-1], [0, 0], [0.5], None])
 def test_wrong_json_entries_are_refused(voc, ids, given, entry):
     (given / "labels.json").write_text(json.dumps({ids[0]: [1], ids[1]: entry}))
-    found = import_labels(voc, ids, given / "labels.json")
+    found = import_labels(voc, ids, given / "labels.json", merge=True)
     assert found.matched == 1
     assert found.refused[0][0] == f"the entry of '{ids[1]}'"
 
 
 def test_images_without_a_class_are_told(voc, ids, given):
     (given / "labels.txt").write_text(f"{ids[0]}\n{ids[1]} 2\n")
-    assert import_labels(voc, ids, given / "labels.txt").notes[EMPTY] == 1
+    assert import_labels(voc, ids, given / "labels.txt", merge=True).notes[EMPTY] == 1
 
 
 def test_vectors_of_another_number_of_classes_are_refused(voc, ids, given):
@@ -199,10 +213,31 @@ def test_a_broken_file_before_is_replaced_but_not_merged_with(voc, ids, given):
     with pytest.raises(UserError, match="not valid JSON"):
         import_labels(voc, ids, given / "labels.txt", merge=True)
     import_labels(voc, ids, given / "labels.txt")
-    assert read_json(voc.root / JSON_LABELS) == {ids[0]: [SAMPLE_CLASSES[1]]}
+    assert read_json(voc.voc / JSON_LABELS) == {ids[0]: [SAMPLE_CLASSES[1]]}
 
 
 def test_the_first_labels_need_no_file_before(voc, ids, given):
     (voc.root / JSON_LABELS).unlink()
     (given / "labels.txt").write_text(f"{ids[0]} 1\n")
-    assert import_labels(voc, ids, given / "labels.txt").notes == {}
+    assert import_labels(voc, ids, given / "labels.txt").notes == {ADDED: 1}
+
+
+def test_a_label_file_without_images_of_the_lists_says_how_entries_are_matched(voc, ids, given):
+    (given / "labels.txt").write_text("other 1\n")
+    with pytest.raises(UserError, match="nothing in") as refused:
+        import_labels(voc, ids, given / "labels.txt")
+    assert refused.value.fix.startswith("entries are matched by image id")
+
+
+def test_shared_lists_within_lists_are_not_written_out(voc, ids, given):
+    shared: list = []
+    for _ in range(10):
+        shared = [shared] * 10
+    (given / "labels.pkl").write_bytes(pickle.dumps(dict.fromkeys(ids, shared), 4))
+    tracemalloc.start()
+    try:
+        with pytest.raises(UserError, match=r"refused \(4\)"):
+            import_labels(voc, ids, given / "labels.pkl")
+        assert tracemalloc.get_traced_memory()[1] < 50e6
+    finally:
+        tracemalloc.stop()

@@ -60,6 +60,14 @@ def test_another_id_can_mean_ignore(one, mask):
     assert (one(Image.fromarray(given), ignore=21)[0][0] == 255).all()
 
 
+def test_the_commonest_unknown_id_is_offered_as_ignore(reader, ids, given, place, mask):
+    for name, unknown in ((ids[0], 30), (ids[2], 21), (ids[3], 21)):
+        write_mask(given / f"{name}.png", np.where(mask == 255, unknown, mask).astype(np.uint8))
+    with pytest.raises(UserError, match=r"refused \(3\).*unknown ids \(21\)") as refused:
+        import_pseudo(reader, place("pseudo"))
+    assert refused.value.fix.startswith("give --ignore 21")
+
+
 @pytest.mark.parametrize("ignore", [5, 0, -1, 256])
 def test_a_class_cannot_mean_ignore(reader, place, ignore):
     with pytest.raises(UserError, match="cannot mean ignore"):
@@ -83,7 +91,7 @@ def reordered(mask):
         (lambda mask: Image.fromarray(np.zeros((96, 128, 4), np.uint8)), "is transparent"),
         (lambda mask: Image.fromarray(mask.astype(np.uint16)), "has pixels of mode I;16"),
         (reordered, "its palette gives VOC's colours to other ids"),
-        (lambda mask: b"", "cannot be decoded"),
+        (lambda mask: b"", "is empty"),
     ],
 )
 def test_what_is_no_mask_is_refused_with_the_reason(one, mask, make, reason):

@@ -113,7 +113,9 @@ def test_damaged_files_are_refused_and_the_others_taken(reader, ids, given, plac
     found = import_saliency(reader, place("saliency"))
     assert (found.matched, found.missed) == (1, [])
     assert [file for file, _ in found.refused] == [f"given/{name}.png" for name in ids[1:]]
-    assert all("cannot be decoded" in reason for _, reason in found.refused)
+    truncated, other, empty = (reason for _, reason in found.refused)
+    assert truncated.startswith("cannot be decoded (")
+    assert (other, empty) == ("is no PNG, JPEG or BMP image", "is empty")
 
 
 def test_an_image_bomb_is_refused(reader, ids, given, place, png, monkeypatch):
@@ -134,11 +136,31 @@ def test_two_files_of_one_image_are_refused(reader, ids, given, place, png):
     assert "keep one of them" in found.refused[0][1]
 
 
+def test_files_of_one_image_in_several_folders_are_told_apart_by_folder(reader, voc, ids, given, place, png, zipped):
+    for folder in ("labels", "saliency"):
+        (given / folder).mkdir()
+        (given / folder / f"{ids[0]}.png").write_bytes(png(ramp(128, 96)))
+    with pytest.raises(UserError, match="2 files stand for") as refused:
+        import_saliency(reader, place("saliency"))
+    both = f"{given / 'labels'} or {given / 'saliency'}"
+    assert refused.value.fix == f"give the one folder that holds what is meant: {both}"
+    with pytest.raises(UserError, match="2 files stand for") as refused:
+        import_saliency(Reader(voc, ids, zipped(given)), place("saliency"))
+    assert "result/saliency, unpacked" in refused.value.fix
+
+
+def test_a_folder_of_other_images_says_how_files_are_matched(reader, given, place, png):
+    (given / "other.png").write_bytes(png(ramp(128, 96)))
+    with pytest.raises(UserError) as refused:
+        import_saliency(reader, place("saliency"))
+    assert refused.value.fix.startswith("files are matched by name")
+
+
 def test_nothing_matched_leaves_everything_as_it_was(reader, ids, given, place, png):
     (given / "other.png").write_bytes(png(ramp(128, 96)))
     with pytest.raises(UserError, match=r"nothing in .* belongs to one of the 4 images"):
         import_saliency(reader, place("saliency"))
     (given / f"{ids[0]}.png").write_bytes(b"")
-    with pytest.raises(UserError, match=r"refused \(1\).*cannot be decoded"):
+    with pytest.raises(UserError, match=r"refused \(1\).*is empty"):
         import_saliency(reader, place("saliency"))
     assert not place("saliency").target.exists()

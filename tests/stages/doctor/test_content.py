@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import yaml
 from pipeline import tiny
@@ -14,6 +15,7 @@ from seedbed.acquire.library import Status
 from seedbed.errors import UserError
 from seedbed.params import Params, check_params
 from seedbed.paths import Paths
+from seedbed.seeds.store import MapWriter
 from seedbed.stages.doctor import content
 from seedbed.stages.doctor.content import (
     probe_check,
@@ -67,6 +69,8 @@ def test_the_record_of_data(project: Path) -> None:
     assert "does not say which data were agreed to" in probe_data(paths)[0].what
     record(paths, AGREED, {"data": AGREED, "sources": ["voc12", "sbd"]})
     assert probe_data(paths)[0].what.endswith("records voc12, sbd")
+    record(paths, AGREED, {"data": AGREED, "sources": [*"abcdefg"]})
+    assert probe_data(paths)[0].what.endswith("records a, b, c, d, e and 2 more")
     record(paths, "f" * 32 + ".dir", {"data": AGREED, "sources": ["voc12"]})
     assert probe_data(paths)[0].state == "problem"
 
@@ -128,6 +132,32 @@ def test_folders_that_the_parameters_read_must_be_here(project: Path) -> None:
     localiser = {**tiny.parameters()["localiser"]["cam"], "method": "imported", "options": {"pseudo": "oaa"}}
     lines = probe_inputs(paths, changed(localiser={"cam": localiser}))
     assert lines[1].what == f"localiser.cam.options.pseudo: {paths.imported('pseudo', 'oaa')} is not here"
+
+
+def test_imports_must_be_whole(project: Path) -> None:
+    paths = Paths(project)
+    ids = [f"train_{number:04d}" for number in range(12)]
+    pseudo, maps = paths.imported("pseudo", "oaa"), paths.imported("saliency", "poolnet")
+    for folder, names in ((pseudo, ids[:1] + ids[3:]), (maps, ids)):
+        folder.mkdir(parents=True)
+        for name in names:
+            (folder / f"{name}.png").touch()
+    with MapWriter(paths.imported("seeds", "psa"), "made") as writer:
+        for name in ids[:11]:
+            writer.add(name, np.zeros((1, 2, 2)), np.zeros(1, np.int64))
+    cam = tiny.parameters()["localiser"]["cam"]
+    blocks = {
+        "cam": {**cam, "method": "imported", "options": {"pseudo": "oaa"}},
+        "eps": {**cam, "method": "imported", "options": {"seeds": "psa"}},
+    }
+    params = changed(localiser=blocks, saliency={"source": "folder", "folder": "imported/saliency/poolnet"})
+    found = {line.what.split(":")[0]: line for line in probe_inputs(paths, params)}
+    assert f"6 of 18 images are not in {maps}, the first is 'val_0000'" in found["saliency.folder"].what
+    assert "2 of 12 images are not in" in found["localiser.cam.options.pseudo"].what
+    assert found["localiser.cam.options.pseudo"].what.endswith("the first is 'train_0001'")
+    assert "1 of 12" in found["localiser.eps.options.seeds"].what
+    assert found["localiser.eps.options.seeds"].fix.startswith("seedbed import seeds SOURCE --as psa")
+    assert {line.state for line in found.values()} == {"problem"}
 
 
 def test_weight_files_must_be_here(project: Path) -> None:

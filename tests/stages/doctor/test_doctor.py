@@ -9,7 +9,7 @@ import pytest
 from seedbed.errors import UserError
 from seedbed.stages import doctor as package
 from seedbed.stages.doctor import attempt, doctor, examine
-from seedbed.stages.doctor.line import listed, ok
+from seedbed.stages.doctor.line import headline, listed, ok
 
 GROUPS = ["machine", "packages", "GPU", "parameters", "data", "weights", "library", "disk", "git", "DVC", "MLflow"]
 
@@ -74,7 +74,9 @@ def test_a_broken_project_is_described_not_fled_from(project: Path, broken: str)
             (project / name).mkdir(parents=True)
     groups = examine(project, project / "params.yaml")
     assert list(groups) == GROUPS
-    assert any(line.state == "problem" for lines in groups.values() for line in lines)
+    problems = [line for lines in groups.values() for line in lines if line.state == "problem"]
+    assert problems
+    assert all(line.fix for line in problems)
 
 
 def test_what_a_probe_stumbles_over_becomes_its_line() -> None:
@@ -83,6 +85,17 @@ def test_what_a_probe_stumbles_over_becomes_its_line() -> None:
 
     (line,) = attempt(unreadable)
     assert (line.state, line.what) == ("problem", "PermissionError: [Errno 13] Permission denied: 'data'")
+    assert line.fix == "ls -ld data"
+
+
+def test_errors_of_several_lines_are_told_with_their_place(project: Path) -> None:
+    (project / "params.yaml").write_text("seed: 0\nmethods: [a\n")
+    with pytest.raises(
+        UserError, match=r"not valid YAML: while parsing a flow sequence \(line 3, column 1\)"
+    ) as caught:
+        doctor(project, project / "params.yaml", as_json=False)
+    assert caught.value.fix == f"edit {project / 'params.yaml'}"
+    assert headline("one line") == "one line"
 
 
 def test_long_lists_are_cut() -> None:

@@ -69,10 +69,11 @@ def test_a_damaged_file_is_a_problem(paths: Paths) -> None:
 
 
 @pytest.mark.parametrize("uri", [f"http://{DEAD}", f"postgresql+pg8000://me:secret@{DEAD}/runs", "http://127.0.0.1:x"])
-def test_a_server_that_is_not_there_is_a_problem(uri: str, paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_is_not_there_is_a_note(uri: str, paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     (line,) = probe_mlflow(paths)
-    assert line.state == "problem"
+    assert line.state == "note"
+    assert line.fix.endswith("; then seedbed track")
     assert "does not answer" in line.what
     assert "secret" not in line.what
 
@@ -83,7 +84,7 @@ def test_a_server_that_never_answers_is_not_waited_for(paths: Paths, monkeypatch
     with socket.create_server(("127.0.0.1", 0)) as server:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{server.getsockname()[1]}")
         (line,) = probe_mlflow(paths)
-    assert line.state == "problem"
+    assert line.state == "note"
     assert "cannot be used" in line.what
     assert os.environ.get("MLFLOW_HTTP_REQUEST_MAX_RETRIES") == before
 

@@ -76,6 +76,12 @@ def test_remotes_are_looked_at(dvc: Path, tmp_path: Path) -> None:
     assert "not asked" in lines[2].what
 
 
+def test_credentials_are_not_shown(dvc: Path) -> None:
+    remote = "['remote \"a\"']\n    url = https://me:secret@host:8443/store\n"
+    (dvc / ".dvc" / "config").write_text(f"[core]\n    no_scm = true\n    remote = a\n{remote}")
+    assert probe_dvc(dvc)[2].what.startswith("remote a: https://host:8443/store, not asked")
+
+
 def test_a_remote_must_be_the_default_to_be_pushed_to(tmp_path: Path) -> None:
     lines = remote_lines(Dvc(tmp_path, None, {"store": str(tmp_path)}))
     assert [line.state for line in lines] == ["note", "ok"]

@@ -36,14 +36,16 @@ def render_card(facts: Json, layout: Layout) -> str:
     """Return the card of an export with these facts (provenance.json) in `layout`."""
     measured = facts["measured"]
     sections = {
+        "Not in step": [f"- {finding}" for finding in facts["not_in_step"]],
         "Supervision": _table(_supervision(facts["supervision"])),
         "From class maps to masks": _table(_recipe(facts["recipe"], facts["supervision"]["masks"])),
         "Measured": [
             *_table(_measured(measured, facts["segmenter"])),
             "",
-            *_per_class(measured["per_class"] or {}, facts["data"]["classes"]),
+            *_details(measured, facts["data"]["classes"]),
         ],
-        "Data": _table(_data(facts)),
+        "Imports": _imports(facts["imports"]),
+        "Data": _table(_data(facts, layout)),
         "Files": [layout.usage, "", *_table((f"`{folder}`", str(count)) for folder, count in facts["files"].items())],
         "Runs": _runs(facts["runs"]),
         "Terms of use": [_TERMS],
@@ -52,26 +54,54 @@ def render_card(facts: Json, layout: Layout) -> str:
     opening = (
         f"# Pseudo-labels of {facts['method']} on {facts['data']['name']}\n\n"
         f"Masks that a program made, to train a segmentation network on. Layout `{layout.name}`: {layout.summary}. "
-        "Ids: 0 background, 1 to C the classes in the order given below, 255 pixels to ignore. "
+        f"Ids: 0 background, 1 to C the classes in the order given below, {facts['ignore']} pixels to ignore. "
         "`provenance.json` says for programs what this card says.\n"
     )
     return opening + "".join(
-        f"\n## {title}\n\n" + "\n".join(content).strip() + "\n" for title, content in sections.items()
+        f"\n## {title}\n\n" + "\n".join(content).strip() + "\n" for title, content in sections.items() if content
     )
 
 
 def _supervision(facts: Json) -> Rows:
     saliency, localiser = facts["saliency"], facts["localiser"]
-    yield "image labels", _LABELS.get(facts["image_labels"], UNKNOWN)
-    yield "saliency maps", f"used by: {', '.join(saliency['used_by']) or 'nothing'}"
-    yield "saliency source", _saliency_source(saliency)
-    yield from ((f"saliency on {name}", _scores(scores)) for name, scores in saliency["scores"].items())
+    yield "image labels", _LABELS.get(facts["image_labels"], UNKNOWN) + _from(facts["labels_import"])
+    yield "saliency maps", _saliency_users(saliency)
+    if maps := saliency["maps"]:
+        yield "saliency source", _saliency_source(maps)
+        yield from ((f"saliency on {name}", _scores(scores)) for name, scores in maps["scores"].items())
     yield "localiser", _localiser(localiser)
     if localiser["trained"]:
         yield "trained weights", f"{_weights(localiser['trained'])}: taken instead of training"
     elif not localiser["imported"]:
         yield "initial weights", _begun(localiser)
     yield "masks that chose thresholds", _count(facts["masks"]["chose"])
+
+
+def _saliency_users(facts: Json) -> str:
+    """Say what used saliency maps: of what an import was made with, nothing is known."""
+    if facts["all_users_known"]:
+        return f"used by: {', '.join(facts['used_by']) or 'nothing'}"
+    if not facts["used_by"]:
+        return UNKNOWN
+    return f"used by: {', '.join(facts['used_by'])}; whether the imported class maps were made with some is {UNKNOWN}"
+
+
+def _from(report: Json | None) -> str:
+    """Return where an import came from, to be put after its name."""
+    return f" from {report['source']}" if report and report["source"] else ""
+
+
+def _imports(reports: Mapping[str, Json]) -> list[str]:
+    rows = ((what.replace("/", " "), _import(report)) for what, report in reports.items())
+    return _table(rows) if reports else []
+
+
+def _import(report: Json) -> str:
+    found = (
+        f"{_count(report['matched'])} of {_count(report['images'])} images matched, files refused: {report['refused']}"
+    )
+    notes = [f"{count} images: {note}" for note, count in (report["notes"] or {}).items()]
+    return "; ".join([f"{report['source'] or UNKNOWN}, sha256 {report['sha256'] or UNKNOWN}", found, *notes])
 
 
 def _saliency_source(facts: Json) -> str:
@@ -82,11 +112,13 @@ def _saliency_source(facts: Json) -> str:
     trained = facts["trained_on"]
     if trained is None:
         place = f" {facts['folder']}" if facts["folder"] else ""
-        source = f" from {facts['imported_from']}" if facts["imported_from"] else ""
-        return f"{facts['source']}{place}: ready-made maps{source}; what they were trained on is not recorded"
+        return (
+            f"{facts['source']}{place}: ready-made maps{_from(facts['imported'])}; "
+            "what they were trained on is not recorded"
+        )
     return (
         f"{facts['source']} on {facts['backbone']}, trained here on {_count(trained['pairs'])} pairs of "
-        f"{trained['set'] or UNKNOWN}; initial weights: {_weights(facts['weights'])}"
+        f"{trained['set'] or 'a set that is ' + UNKNOWN}; initial weights: {_weights(facts['weights'])}"
     )
 
 
@@ -104,7 +136,7 @@ def _scores(scores: Json) -> str:
 def _localiser(facts: Json) -> str:
     if facts["imported"]:
         brought = ", ".join(f"{kind} {name}" for kind, name in facts["imported"].items())
-        source = "".join(f" from {name}" for name in facts["imported_from"] if name)
+        source = "".join(map(_from, facts["imports"]))
         return f"none here: {brought} was imported{source}; what it was made from is not recorded"
     options = ", ".join(f"{name} {value}" for name, value in facts["options"].items() if value is not None)
     return f"{facts['method']}{f' ({options})' if options else ''} on {facts['backbone'] or UNKNOWN}"
@@ -156,12 +188,42 @@ def _miou(facts: Json) -> str:
     )
 
 
-def _per_class(scores: Json, classes: Sequence[str]) -> list[str]:
+def _details(facts: Json, classes: Sequence[str]) -> list[str]:
+    """Return the other measures of the pseudo-labels and their IoU per class; nothing where nothing was measured."""
+    scores = facts["per_class"] or {}
     found = {name: scores[name] for name in ("background", *classes) if scores.get(name) is not None}
-    return _table((name, f"IoU {100 * iou:.1f} %") for name, iou in found.items()) if found else []
+    if not found:
+        return []
+    return [
+        f"Of the pseudo-labels, on the {facts['images']} images above. {_meaning(facts)}",
+        "",
+        *_table((name, _percent(value)) for name, value in _beside(facts).items() if value is not None),
+        "",
+        f"IoU of the pseudo-labels per class, on the {facts['images']} images above:",
+        "",
+        *_table((name, _percent(iou)) for name, iou in found.items()),
+    ]
 
 
-def _data(facts: Json) -> Rows:
+def _meaning(facts: Json) -> str:
+    """Return what the variant of mIoU means, as a sentence."""
+    meaning = facts["meanings"].get(facts["variant"])
+    return f"{facts['variant']}: {meaning}." if meaning else ""
+
+
+def _beside(facts: Json) -> dict[str, float | None]:
+    """Return the mIoU in the other variants with their meanings, precision, recall and coverage."""
+    others = {name: miou for name, miou in (facts["variants"] or {}).items() if name != facts["variant"]}
+    told = {f"mIoU {name}: {facts['meanings'].get(name, UNKNOWN)}": miou for name, miou in others.items()}
+    means = {"mean precision": facts["precision"], "mean recall": facts["recall"]}
+    return {**told, **means, "coverage, the part of the pixels that is labelled": facts["coverage"]}
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.1f} %"
+
+
+def _data(facts: Json, layout: Layout) -> Rows:
     data, now = facts["data"], facts["exported_from"]
     yield "data set", data["name"]
     yield "hash of data/", data["hash"] or UNKNOWN
@@ -169,11 +231,20 @@ def _data(facts: Json) -> Rows:
         yield "hash at the export", now["data"] or "none: data/ is not tracked"
     for name, split in data["lists"].items():
         yield f"{name} list", f"`{split['list']}`, {split['images']} images"
-    yield "photographs", {"none": "not in here", "link": "linked", "copy": "copied"}[facts["images"]]
+    yield "photographs", _photographs(facts["images"], layout)
     yield "classes", ", ".join(f"{number} {name}" for number, name in enumerate(data["classes"], 1))
     yield "exported from commit", _commit(now)
     versions = facts["versions"] or {}
     yield "made with", ", ".join(f"{name} {versions[name]}" for name in _TOLD if name in versions) or UNKNOWN
+
+
+def _photographs(images: str, layout: Layout) -> str:
+    if images != "none":
+        return {"link": "linked", "copy": "copied"}[images]
+    place = (
+        f": the lists expect them in `{layout.photographs}`, so put or link them there" if layout.photographs else ""
+    )
+    return f"not in here{place}"
 
 
 def _runs(runs: Sequence[Json]) -> list[str]:

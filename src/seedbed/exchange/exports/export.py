@@ -26,7 +26,13 @@ def write_export(layout: Layout, material: Material, facts: dict[str, Any], out:
     with _replacement(out.resolve()) as folder:
         head = layout.write(material, folder)
         files = count_files(folder)
-        complete = {**facts, "layout": layout.name, "images": material.images, "files": files}
+        complete = {
+            **facts,
+            "layout": layout.name,
+            "images": material.images,
+            "ignore": material.ignore,
+            "files": files,
+        }
         write_json(folder / PROVENANCE, complete)
         write_text(folder / CARD, head + render_card(complete, layout))
     return files

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import yaml
 from PIL import Image
 
+from seedbed import IGNORE
 from seedbed.data.voc import VocData
 from seedbed.errors import UserError
 from seedbed.exchange.exports.material import Material, missing, read_checked
@@ -47,12 +48,16 @@ class HuggingFace:
     summary: str = "Hugging Face datasets: Parquet, and a card that names its features"
     usage: str = _USAGE
     needs_seeds: bool = False
+    photographs: str | None = None
 
     def write(self, material: Material, folder: Path) -> str:
         """Write the shards into `folder`/data and return the head of the card.
 
-        Raises UserError for a file that is missing or damaged, and when photographs are to be linked.
+        Raises UserError for a file that is missing or damaged, when photographs are to be linked, and for another id
+        to ignore.
         """
+        if material.ignore != IGNORE:
+            raise UserError(f"huggingface says {IGNORE} for ignore, not {material.ignore}", "leave --ignore out")
         if material.images == "link":
             raise UserError(
                 "photographs are inside the Parquet files of huggingface: no link", "--images copy, or none"

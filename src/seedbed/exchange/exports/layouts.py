@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import io
-
-import numpy as np
-
 from seedbed.data.masks import voc_palette
 from seedbed.errors import unknown_name
 from seedbed.exchange.exports.huggingface import HUGGINGFACE
 from seedbed.exchange.exports.material import Layout, Material, lines
+from seedbed.exchange.exports.objects import object_npy
 from seedbed.exchange.exports.trees import JPEGS, SEEDS, Tree
 
 _VOC = "VOCdevkit/VOC2012"
@@ -82,12 +79,10 @@ def _caffe_lists(material: Material) -> dict[str, bytes]:
 
 def _psa_files(material: Material) -> dict[str, bytes]:
     ids = list(material.train)
-    labels = io.BytesIO()
-    np.save(labels, np.array({image_id: material.labels[image_id] for image_id in ids}, dtype=object))
     return {
         "train_aug.txt": _ids(ids),
         "train_aug_pairs.txt": _pairs(ids, _PSEUDO),
-        "cls_labels.npy": labels.getvalue(),
+        "cls_labels.npy": object_npy({image_id: material.labels[image_id] for image_id in ids}),
     }
 
 
@@ -115,7 +110,8 @@ _ENTRIES: tuple[Layout, ...] = (
         "caffe",
         "Caffe DeepLab with its image-and-mask data layer (MCIS, OAA): train_ins.txt and grey index PNGs",
         "Set `root_folder` of the data layer to this folder and `source` to `train_ins.txt`. The masks in `pseudo` are "
-        "grey index PNGs: Caffe would read the colours of a palette.",
+        "grey index PNGs: Caffe would read the colours of a palette. Its `ignore_label` must be the id to ignore given "
+        "above; the readers of SEC, DSRG and SGAN have 21 there, which `--ignore 21` writes.",
         _PSEUDO,
         _caffe_lists,
         grey=True,
@@ -125,7 +121,8 @@ _ENTRIES: tuple[Layout, ...] = (
         "PSA, SEAM and EPS: class maps as <id>.npy, image labels as cls_labels.npy",
         f"`{SEEDS}/<id>.npy` is a pickled dict, 0-based class -> float32 [H,W] in 0..1, of labelled classes only "
         "(numpy.load(file, allow_pickle=True).item()); `cls_labels.npy` is a pickled dict, id -> float32 [C]. "
-        "`train_aug.txt` holds ids, as EPS reads them, `train_aug_pairs.txt` paths, as PSA and SEAM do. The masks in "
+        "`train_aug.txt` holds ids, as EPS reads them, `train_aug_pairs.txt` paths, as PSA and SEAM do: their readers "
+        "cut ids of 11 characters out of them, so that list serves for VOC's ids (2007_000032) only. The masks in "
         "`pseudo` are grey index PNGs, as EPS writes them.",
         _PSEUDO,
         _psa_files,

@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from seedbed import IGNORE
 from seedbed.data.labels import Labels
 from seedbed.data.masks import check_ids, read_mask
 from seedbed.data.voc import VocData
@@ -25,7 +26,8 @@ class Material:
 
     `train`: ids of the training images; `val`: those of the validation images that have a mask; `labels`: image labels
     of the training images, id -> float32 [C]. `pseudo`: folder of pseudo-labels `<id>.png`; `seeds`: map store, and
-    `saliency`: folder of `<id>.png`, each None when it is not to be exported. `jobs`: worker processes.
+    `saliency`: folder of `<id>.png`, each None when it is not to be exported. `ignore`: the id that grey index masks
+    get where there is nothing to learn. `jobs`: worker processes.
     """
 
     voc: VocData
@@ -35,7 +37,8 @@ class Material:
     pseudo: Path
     seeds: Path | None
     saliency: Path | None
-    images: Images
+    images: Images = "none"
+    ignore: int = IGNORE
     jobs: int = 1
 
 
@@ -60,6 +63,10 @@ class Layout(Protocol):
     @property
     def needs_seeds(self) -> bool:
         """Whether class maps are part of it."""
+
+    @property
+    def photographs(self) -> str | None:
+        """Folder of the export that its lists expect photographs in; None where they are inside tables."""
 
     def write(self, material: Material, folder: Path) -> str:
         """Write everything but the card into `folder`. Returns what the card must begin with, mostly nothing."""

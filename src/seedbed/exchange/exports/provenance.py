@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from seedbed.exchange.exports.material import Material
+from seedbed.exchange.exports.steps import not_in_step
 from seedbed.files import read_json
 from seedbed.params import Params
 from seedbed.paths import Paths
@@ -35,28 +36,39 @@ _AFTERWARDS = {"train-segmenter", "evaluate-segmenter"}
 """Stages that say more about pseudo-labels but make no part of them; nothing is missing without them."""
 
 
-def gather(
-    paths: Paths, params: Params, method: str, material: Material, uses_saliency: bool, origins: Mapping[str, str]
-) -> Json:
+@dataclass(frozen=True)
+class Known:
+    """What no file says: `uses_saliency`, whether the localiser is trained with saliency maps, None of an import;
+    `origins` of official weight files, by the name they are imported under; `variants` of mIoU and their meanings."""
+
+    uses_saliency: bool | None
+    origins: Mapping[str, str]
+    variants: Mapping[str, str]
+
+
+def gather(paths: Paths, params: Params, method: str, material: Material, known: Known) -> Json:
     """Return the facts about the pseudo-labels of `method`, which are in `material`, as provenance.json holds them.
 
-    `uses_saliency`: whether its localiser is trained with saliency maps. `origins`: what is known of official weight
-    files, by the name they are imported under. Raises UserError when a file that is there cannot be read.
+    Raises UserError when a file that is there cannot be read.
     """
-    found = _Found(paths, params, method)
+    found = _Found(paths, params, method, bool(known.uses_saliency), material.saliency is not None)
+    origins = known.origins
     commit, dirty = git_state(paths.root)
     return {
         "method": method,
         "data": _data(found, material),
         "supervision": {
             "image_labels": found.metrics("check-data").get("label_source"),
-            "saliency": _saliency(found, uses_saliency, origins),
+            "labels_import": found.imported("labels"),
+            "saliency": _saliency(found, known.uses_saliency is not None, origins),
             "localiser": _localiser(found, origins),
             "masks": _masks(found),
         },
         "recipe": _recipe(found),
-        "measured": _measured(found.pseudo),
+        "measured": {**_measured(found.pseudo), "meanings": dict(known.variants)},
         "segmenter": _segmenter(found, origins),
+        "imports": found.imports,
+        "not_in_step": not_in_step(found.records, params, method, found.saliency_trains),
         "runs": [_run(record) for record in found.records.values()],
         "versions": _versions(found.records.get("pseudo")),
         "exported_from": {"commit": commit, "dirty": dirty, "data": data_hash(paths.root)},
@@ -71,6 +83,11 @@ class _Found:
     paths: Paths
     params: Params
     method: str
+    saliency_trains: bool
+    """Whether the localiser is trained with saliency maps."""
+    saliency_goes_along: bool
+    imports: dict[str, Json] = field(default_factory=dict)
+    """Reports of the imports that were asked for, in brief, `<kind>/<name>` -> report."""
     _absent: set[Path] = field(default_factory=set)
 
     def json(self, path: Path, needed: bool = True) -> Json:
@@ -97,10 +114,32 @@ class _Found:
         return self.json(self.paths.study(self.method) / "study.json", needed=self.pseudo.get("choose") == "study")
 
     @cached_property
+    def saliency_users(self) -> list[str]:
+        """What is known to have used saliency maps."""
+        rule = self.pseudo.get("rule")
+        users = {"localiser": self.saliency_trains, "fusion rule": rule in RULES and RULES[rule].needs_saliency}
+        return [user for user, uses in users.items() if uses]
+
+    @property
+    def has_saliency(self) -> bool:
+        """Whether saliency maps of this project are part of what is exported, or of its making."""
+        return bool(self.saliency_users) or self.saliency_goes_along
+
+    def imported(self, what: str) -> Json | None:
+        """Return the report of an import `<kind>/<name>` in brief; None where there is none."""
+        report = self.json(self.paths.root / "reports" / "imports" / f"{what.replace('/', '-')}.json", needed=False)
+        if not report:
+            return None
+        brief = {key: report.get(key) for key in ("source", "sha256", "images", "matched", "notes")}
+        return self.imports.setdefault(what, {**brief, "refused": len(report.get("refused", ()))})
+
+    @cached_property
     def records(self) -> dict[str, Record]:
         """The records of the runs, by stage."""
         found = {}
         for stage, per_method in _STAGES:
+            if stage == "train-saliency" and not self.has_saliency:
+                continue
             path = self.paths.record(stage, self.method if per_method else None)
             if path.is_file():
                 found[stage] = read_record(path)
@@ -130,23 +169,28 @@ def _data(found: _Found, material: Material) -> Json:
     }
 
 
-def _saliency(found: _Found, localiser: bool, origins: Mapping[str, str]) -> Json:
-    """Return where saliency maps come from, what their network was trained on, and what used them.
+def _saliency(found: _Found, localiser_known: bool, origins: Mapping[str, str]) -> Json:
+    """Return what used saliency maps, as far as that is known, and the `maps` where they are those of this project."""
+    return {
+        "used_by": found.saliency_users,
+        "all_users_known": localiser_known,
+        "maps": _saliency_maps(found, origins) if found.has_saliency else None,
+    }
 
-    The set that it was trained on is that of the parameters: the record has the settings of the network only.
-    """
-    stage, rule = "train-saliency", found.pseudo.get("rule")
+
+def _saliency_maps(found: _Found, origins: Mapping[str, str]) -> Json:
+    """Return where saliency maps come from and what their network was trained on, as the record of its run has it."""
+    stage = "train-saliency"
     training = found.metrics(stage)
     trained = training["steps"] > 0 if "steps" in training else None
     folder = found.recorded(stage, "saliency.folder")
-    users = {"localiser": localiser, "fusion rule": rule in RULES and RULES[rule].needs_saliency}
+    on = {"set": found.recorded(stage, "data.saliency_train"), "pairs": training.get("images")}
     return {
-        "used_by": [user for user, uses in users.items() if uses],
         "source": found.recorded(stage, "saliency.source"),
         "folder": folder,
-        "imported_from": _import_source(found, folder.removeprefix("imported/")) if folder else None,
+        "imported": found.imported(folder.removeprefix("imported/")) if folder else None,
         "trained_here": trained,
-        "trained_on": {"set": found.params.data.saliency_train, "pairs": training.get("images")} if trained else None,
+        "trained_on": on if trained else None,
         "backbone": found.recorded(stage, "saliency.backbone") if trained else None,
         "weights": _weights(found, found.recorded(stage, "saliency.weights"), origins) if trained else None,
         "scores": found.metrics("evaluate-saliency", needed=False).get("sets", {}),
@@ -156,7 +200,7 @@ def _saliency(found: _Found, localiser: bool, origins: Mapping[str, str]) -> Jso
 def _localiser(found: _Found, origins: Mapping[str, str]) -> Json:
     """Return the method, its network and the weights that it began with, or that were taken instead of training.
 
-    `imported` is what an imported method takes, kind -> name; it has no network. Its source is that of the report.
+    `imported` is what an imported method takes, kind -> name; it has no network.
     """
     stage = "train-localiser"
     recorded = found.records[stage].parameters if stage in found.records else {}
@@ -165,18 +209,12 @@ def _localiser(found: _Found, origins: Mapping[str, str]) -> Json:
     return {
         "method": recorded.get("localiser.method") or found.method,
         "imported": imported,
-        "imported_from": [_import_source(found, f"{kind}/{name}") for kind, name in (imported or {}).items()],
+        "imports": [found.imported(f"{kind}/{name}") for kind, name in (imported or {}).items()],
         "options": {name.removeprefix(options): value for name, value in recorded.items() if name.startswith(options)},
         "backbone": None if imported else recorded.get("localiser.backbone"),
         "weights": _weights(found, recorded.get("localiser.weights"), origins),
         "trained": _weights(found, recorded.get("localiser.trained"), origins),
     }
-
-
-def _import_source(found: _Found, what: str) -> str | None:
-    """Return the name of the file or folder that an import `<kind>/<name>` came from, as its report has it."""
-    report = found.paths.root / "reports" / "imports" / f"{what.replace('/', '-')}.json"
-    return found.json(report, needed=False).get("source")
 
 
 def _weights(found: _Found, file: Any, origins: Mapping[str, str]) -> Json | None:
@@ -213,8 +251,11 @@ def _recipe(found: _Found) -> Json:
     }
 
 
+_BESIDE = ("precision", "recall", "coverage")
+
+
 def _measured(metrics: Json) -> Json:
-    kept = ("miou", "interval", "images", "split", "variant", "per_class", "precision", "recall", "coverage")
+    kept = ("miou", "interval", "images", "split", "variant", "variants", "per_class", *_BESIDE)
     return {key: metrics.get(key) for key in kept}
 
 

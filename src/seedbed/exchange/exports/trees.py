@@ -6,14 +6,16 @@ import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from PIL import Image
 
+from seedbed import IGNORE
 from seedbed.data.voc import VocData
 from seedbed.errors import UserError
 from seedbed.exchange.exports.material import Images, Material, missing, read_checked
+from seedbed.exchange.exports.objects import object_npy
 from seedbed.exchange.work import work_through
 from seedbed.files import disk_errors, write_atomic, write_bytes
 from seedbed.seeds.store import MapStore
@@ -41,11 +43,24 @@ class Tree:
     val: bool = False
     needs_seeds: bool = False
 
+    @property
+    def photographs(self) -> str:
+        """Folder of the photographs."""
+        return (PurePosixPath(self.root) / JPEGS).as_posix()
+
     def write(self, material: Material, folder: Path) -> str:
-        """Write everything but the card into `folder`. Raises UserError for a file that is missing or damaged."""
+        """Write everything but the card into `folder`.
+
+        Raises UserError for a file that is missing or damaged, and for another id to ignore where masks stay as they
+        are.
+        """
+        if material.ignore != IGNORE and not self.grey:
+            raise UserError(
+                f"{self.name} reads {IGNORE} as ignore, not {material.ignore}", "leave --ignore out for this layout"
+            )
         writer = _Writer(
             folder,
-            folder / self.root / JPEGS,
+            folder / self.photographs,
             folder / self.root / self.masks,
             self.grey,
             material.voc,
@@ -53,6 +68,7 @@ class Tree:
             material.pseudo,
             material.seeds,
             material.saliency,
+            material.ignore,
         )
         writer.make_folders()
         for _ in work_through("export", writer.training, material.train, material.jobs):
@@ -78,6 +94,7 @@ class _Writer:
     pseudo: Path
     seeds: Path | None
     saliency: Path | None
+    ignore: int
 
     def make_folders(self) -> None:
         """Make the folders that there will be files for."""
@@ -125,14 +142,15 @@ class _Writer:
         if not self.grey:
             _copy(source, self.masks)
             return
-        image = Image.fromarray(read_checked(source, self.voc.num_classes))
+        mask = read_checked(source, self.voc.num_classes)
+        image = Image.fromarray(np.where(mask == IGNORE, np.uint8(self.ignore), mask))
         write_atomic(self.masks / source.name, lambda stream: image.save(stream, "PNG"), durable=False)
 
 
 def write_class_maps(path: Path, maps: np.ndarray, classes: np.ndarray) -> None:
     """Write class maps [K,H,W] as PSA, SEAM and EPS do: a pickled dict, 0-based class -> float32 [H,W]."""
     content = {int(number): one for number, one in zip(classes, maps.astype(np.float32, copy=False), strict=True)}
-    write_atomic(path, lambda stream: np.save(stream, np.array(content, dtype=object)), durable=False)
+    write_atomic(path, lambda stream: stream.write(object_npy(content)), durable=False)
 
 
 def _copy(source: Path, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from seedbed.data.images import Size
 from seedbed.data.labels import Labels
 from seedbed.data.safe_pickle import parse
 from seedbed.errors import UserError
-from seedbed.exchange.imports.findings import Imported, Outcome
+from seedbed.exchange.imports.findings import ContradictionError, Imported, Outcome
 from seedbed.exchange.imports.place import Place
 from seedbed.exchange.imports.reading import Item, Reader, fit
 from seedbed.seeds.store import MapWriter
@@ -24,6 +25,7 @@ TOLERANCE = 1e-3
 DROPPED = "maps of classes that are not in the image label: dropped"
 LACKING = "no map of a class that is in the image label"
 
+_FIX = "see whether keys count classes from 0, without background, in the order of data.classes; and the image labels"
 _SHARD = 64  # images: at 480x640 with three classes, 120 MB
 
 
@@ -53,11 +55,12 @@ class _Convert:
     def __call__(
         self, item: Item, content: bytes, size: Size
     ) -> tuple[tuple[NDArray[np.float16], NDArray[np.int64]], tuple[str, ...]]:
-        maps = class_maps(parse(content, "the file"), self.classes)
-        labelled = item.given.tolist()
+        value, labelled = parse(content, "the file"), item.given.tolist()
+        _check_form(value, labelled)
+        maps = class_maps(value, self.classes)
         kept = {index: maps[index] for index in sorted(maps) if index in labelled}
         if maps and labelled and not kept:
-            raise UserError(f"holds maps of classes {sorted(maps)}, but the image label says {labelled}")
+            raise ContradictionError(f"holds maps of classes {sorted(maps)}, but the image label says {labelled}", _FIX)
         notes: tuple[str, ...] = (DROPPED,) if len(kept) < len(maps) else ()
         notes += (LACKING,) if len(kept) < len(labelled) else ()
         fitted = [_fitted(values, size) for values in kept.values()]
@@ -69,6 +72,16 @@ class _Convert:
         return (stacked, np.array(list(kept), np.int64)), notes
 
 
+def _check_form(value: Any, labelled: Sequence[int]) -> None:
+    """Raise ContradictionError for what PSA writes after its CRF: key 0 is background there, k + 1 is class k."""
+    if labelled and isinstance(value, dict) and value.keys() == {0, *(index + 1 for index in labelled)}:
+        raise ContradictionError(
+            f"PSA's CRF form, classes counted from 1 beside the background 0: it has the keys {list(value)}, the image "
+            f"label says {labelled}",
+            "give the class maps before the CRF: PSA's --out_cam, not --out_la_crf or --out_ha_crf",
+        )
+
+
 def class_maps(value: Any, classes: int) -> dict[int, NDArray[np.floating[Any]]]:
     """Return class index -> map [H,W] of what a file held. Raises UserError when it is none of the known forms."""
     if isinstance(value, dict) and "keys" in value:
@@ -78,7 +91,7 @@ def class_maps(value: Any, classes: int) -> dict[int, NDArray[np.floating[Any]]]
     maps = {}
     for key, values in value.items():
         if not isinstance(key, int | np.integer) or isinstance(key, bool) or not 0 <= key < classes:
-            raise UserError(f"has the key {key!r}; keys are the class indices 0..{classes - 1}, without background")
+            raise UserError(f"has the key {key!r:.60}; keys are the class indices 0..{classes - 1}, without background")
         if not isinstance(values, np.ndarray) or values.ndim != 2 or values.size == 0 or values.dtype.kind != "f":
             raise UserError(f"class {key} has no map: floats [H,W]")
         _check_range(int(key), values)

@@ -16,16 +16,17 @@ from seedbed import IGNORE
 from seedbed.data.batches import image_size
 from seedbed.data.labels import Labels
 from seedbed.data.masks import write_mask
-from seedbed.data.safe_pickle import parse, read_limited
+from seedbed.data.safe_pickle import flat_array, parse, read_limited
 from seedbed.data.voc import VocData
 from seedbed.errors import UserError
-from seedbed.exchange.imports.findings import Imported, Outcome, Tally
+from seedbed.exchange.imports.findings import ContradictionError, Imported, Outcome, Tally
 from seedbed.exchange.imports.place import Place
 from seedbed.exchange.work import work_through
 
 GRID = 41
 """Side of the grid."""
 
+_MOST = 3 * 256 * GRID**2  # numbers of an image's cues: every cell of every class
 OTHER_LABELS = "labels of the cues that differ from the image label"
 
 _CUES = re.compile(r"[0-9]+_cues")
@@ -56,8 +57,9 @@ def import_cues(
     """Write the cues of the images `ids` as pseudo-labels, palette `<id>.png` of 0..C and 255.
 
     A cell is 255 where no class or more than one claims it. The 41x41 mask goes to the image's size by nearest
-    neighbour: pixel x takes cell floor((x + 1/2) 41 / width). Cues whose labels share no class with the image's label
-    are refused: the list then names other images. Raises UserError when the files are damaged, or nothing was taken.
+    neighbour: pixel x takes cell floor((x + 1/2) 41 / width). Cues that share no class with the image's label are
+    refused: the list then names other images. Raises UserError when the files are damaged, when that is so of most, or
+    nothing was taken.
     """
     indices = read_index_list(files.index_list)
     content = parse(read_limited(files.file), str(files.file))
@@ -66,11 +68,11 @@ def import_cues(
     items = list(_items(content, indices, ids, labels))
     here = {item.image_id for item in items}
     total = sum(1 for name in content if isinstance(name, str) and _CUES.fullmatch(name))
-    tally = Tally(files.file)
+    tally = Tally(files.file, f"images are found by their number in {files.index_list}")
     with place.filled() as folder:
         for outcomes in work_through(f"import {place.target.name}", _Work(voc, folder), items, jobs):
             tally.add(outcomes)
-        tally.require_some(len(ids))
+        tally.require_sound(len(ids))
     missed = [image_id for image_id in ids if image_id not in here]
     return tally.imported(missed, total - len(items), place.target)
 
@@ -113,33 +115,34 @@ class _Work:
 
     def _outcome(self, item: _Item) -> Outcome:
         try:
-            notes = _compare(item)
             mask = cue_mask(item.cues, self.voc.num_classes)
+            notes = _compare(item)
             size = image_size(self.voc.image_path(item.image_id))
             resized = Image.fromarray(mask).resize(size, Image.Resampling.NEAREST)
             write_mask(self.folder / f"{item.image_id}.png", np.asarray(resized))
         except UserError as error:
-            return Outcome(item.image_id, refused=((f"'{item.entry}' ({item.image_id})", error.message),))
+            return Outcome.of_error(item.image_id, f"'{item.entry}' ({item.image_id})", error)
         return Outcome(item.image_id, notes=notes)
 
 
 def _compare(item: _Item) -> tuple[str, ...]:
-    """Return what must be said of the cues' own labels. Raises UserError when they are those of another image."""
-    if item.said is None:
-        return ()
-    said = set(_integers(item.said, "its labels").ravel().tolist()) - {0}
-    if said == set(item.label):
-        return ()
+    """Return what must be said of the cues' own labels, or, where there are none, classes.
+
+    Raises ContradictionError when they are those of another image.
+    """
+    given = _places(item.cues)[0] if item.said is None else _integers(item.said, "its labels")
+    said = set(np.unique(given).tolist()) - {0}
     if said and item.label and said.isdisjoint(item.label):
-        raise UserError(f"its labels are {sorted(said)}, the image's {list(item.label)}: is this the right list?")
-    return (OTHER_LABELS,)
+        raise ContradictionError(
+            f"its labels are {sorted(said)}, the image's {list(item.label)}: is this the right list?",
+            "give the list that was made together with the cues, and see whether the image labels are right",
+        )
+    return () if item.said is None or said == set(item.label) else (OTHER_LABELS,)
 
 
 def cue_mask(cues: Any, classes: int) -> NDArray[np.uint8]:
     """Return cues [3,N] as a mask, uint8 [41,41]. Raises UserError for classes and cells that do not exist."""
-    places = _integers(cues, "it")
-    if places.ndim != 2 or len(places) != 3:
-        raise UserError("is no array [3,N] of class, row and column")
+    places = _places(cues)
     ids, rows, columns = places
     if places.size and (places.min() < 0 or ids.max() > classes or max(rows.max(), columns.max()) >= GRID):
         raise UserError(f"names a class beyond {classes}, or a cell outside the {GRID}x{GRID} grid")
@@ -148,12 +151,25 @@ def cue_mask(cues: Any, classes: int) -> NDArray[np.uint8]:
     return np.where(claims.sum(0) == 1, claims.argmax(0), IGNORE).astype(np.uint8)
 
 
+def _places(cues: Any) -> NDArray[np.int64]:
+    """Return cues, an array or three rows, as an array [3,N] of class, row and column."""
+    if isinstance(cues, list | tuple):
+        rows = [_integers(row, "it") for row in cues[:4]]
+        if len({row.shape for row in rows}) > 1:
+            raise UserError("its rows must hold equally many whole numbers")
+        places = np.array(rows)
+    else:
+        places = _integers(cues, "it")
+    if places.ndim != 2 or len(places) != 3:
+        raise UserError("is no array [3,N] of class, row and column")
+    return places
+
+
 def _integers(value: Any, what: str) -> NDArray[np.int64]:
-    """Return an array or a list of whole numbers as an array."""
-    try:
-        array = np.asarray(value)
-    except ValueError:
-        raise UserError(f"{what} must be whole numbers, not rows of different lengths") from None
+    """Return an array or a flat list of whole numbers as an array."""
+    array = flat_array(value, _MOST)
+    if array is None:
+        raise UserError(f"{what} must be whole numbers, no more than the grid has places for")
     if array.size and (array.dtype.kind not in "iuf" or (array != np.floor(array)).any() or abs(array).max() > 2**31):
         raise UserError(f"{what} must be whole numbers")
     return array.astype(np.int64)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -13,18 +13,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seedbed.data.labels import json_labels
-from seedbed.data.safe_pickle import is_npy, parse, read_limited
+from seedbed.data.safe_pickle import flat_array, is_npy, parse, read_limited
 from seedbed.data.voc import JSON_LABELS, VocData
 from seedbed.errors import UserError
 from seedbed.exchange.imports.findings import Imported, Outcome, Tally
 from seedbed.files import write_json
 
-CHANGED = "labels that differ from those in image_labels.json before"
+CHANGED = "replaced: other classes than before"
+SAME = "replaced by the same classes"
+ADDED = "added: without labels before"
+KEPT = "kept as before: not in the file"
+GONE = "gone: not in the file, and not in the list of training images"
 EMPTY = "no class at all"
-KEPT = "not in the file: kept as they were"
 
 _PICKLE_ENDS = b"."
 _MOST_DIGITS = 6  # of a class index
+_MOST_CLASSES = 1000  # in an entry
 
 Entry = tuple[str | int, Any]
 """Image id, and its classes in the form of the file."""
@@ -39,32 +43,50 @@ class Form:
 
 
 def import_labels(voc: VocData, ids: Sequence[str], file: Path, merge: bool = False) -> Imported:
-    """Write the labels in `file` to image_labels.json, as {id: [names of data.classes]}.
+    """Write the labels in `file` to image_labels.json beside the images, as {id: [names of data.classes]}.
 
-    Labels of images outside the lists `ids` are kept too. What image_labels.json held goes, unless `merge` is set: then
-    it keeps the images that `file` does not name. Raises UserError when the file is no known form, or no image of the
-    lists is in it; nothing is written then.
+    Labels of images outside the lists `ids` are kept too. What image_labels.json held, there or at the root of the data
+    folder, counts no more, unless `merge` is set: then images that `file` does not name keep that. Raises UserError
+    when the file is no known form, no image of the lists is in it, or training images would lose their labels; nothing
+    is written then.
     """
     form, entries = read_entries(read_limited(file), file)
-    tally = Tally(file)
+    tally = Tally(file, "entries are matched by image id")
     known = _Ids(ids)
     outcomes = [_outcome(known.of(image_id), entry, form, voc.classes) for image_id, entry in entries]
     wanted = set(ids)
     labels = {outcome.image_id: outcome.value for outcome in outcomes if not outcome.refused}
     tally.add(outcome for outcome in outcomes if outcome.image_id in wanted)
-    tally.require_some(len(ids))
-    target = voc.root / JSON_LABELS
-    before = _present(target, voc.classes, strict=merge)
-    tally.notes[CHANGED] = sum(before[image_id] != names for image_id, names in labels.items() if image_id in before)
+    tally.require_sound(len(ids))
+    before = _present(voc.label_path("json"), voc.classes, strict=merge)
+    replaced = labels.keys() & before.keys()
+    tally.notes[CHANGED] = sum(sorted(before[name]) != sorted(labels[name]) for name in replaced)
+    tally.notes[SAME] = len(replaced) - tally.notes[CHANGED]
+    tally.notes[ADDED] = len(labels) - len(replaced)
+    others = {image_id: names for image_id, names in before.items() if image_id not in labels}
+    tally.notes[KEPT if merge else GONE] = len(others)
     if merge:
-        kept = {image_id: names for image_id, names in before.items() if image_id not in labels}
-        tally.notes[KEPT] = len(kept)
-        labels |= kept
+        labels |= others
+    elif others:
+        _check_losses(voc, others, file)
+    target = voc.voc / JSON_LABELS
     write_json(target, labels)
     named = {outcome.image_id for outcome in outcomes}
     missed = [image_id for image_id in ids if image_id not in named]
     tally.notes = +tally.notes
     return tally.imported(missed, len(named - wanted), target)
+
+
+def _check_losses(voc: VocData, others: Collection[str], file: Path) -> None:
+    """Raise UserError when training images are among the `others`, which had labels and get none from `file`."""
+    train = voc.ids(voc.params.train)
+    lost = [image_id for image_id in train if image_id in others]
+    if lost:
+        raise UserError(
+            f"{len(lost)} of {len(train)} training images have labels that {file} would take away, the first is "
+            f"'{lost[0]}'; nothing was written",
+            f"seedbed import labels {file} --merge, which keeps them",
+        )
 
 
 class _Ids:
@@ -89,7 +111,7 @@ def _outcome(image_id: str, entry: Any, form: Form, classes: Sequence[str]) -> O
     try:
         names = [classes[index] for index in sorted(form.indices(entry, classes))]
     except UserError as error:
-        return Outcome(image_id, refused=((f"the entry of '{image_id}'", error.message),))
+        return Outcome.of_error(image_id, f"the entry of '{image_id}'", error)
     return Outcome(image_id, names, () if names else (EMPTY,))
 
 
@@ -145,11 +167,9 @@ def _text_entry(line: str) -> Entry:
 
 
 def _array(given: Any) -> NDArray[Any]:
-    """Return an entry as an array; one that is no array of anything as an object."""
-    try:
-        return np.asarray(given)
-    except ValueError:  # rows of different lengths
-        return np.array(None)
+    """Return an entry as an array; one that is no array or flat list as an object."""
+    found = flat_array(given, _MOST_CLASSES)
+    return np.array(None) if found is None else found
 
 
 def _is_ids(given: NDArray[Any]) -> bool:

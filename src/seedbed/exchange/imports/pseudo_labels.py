@@ -46,14 +46,18 @@ class _Convert:
         image = decode(content)
         if image.size != size:
             raise UserError(
-                f"is {image.width}x{image.height} pixels, but its image {size[0]}x{size[1]}: labels are not resized"
+                f"is {image.width}x{image.height} pixels, but its image {size[0]}x{size[1]}: labels are not resized",
+                "give masks of the size of their images",
             )
         ids, notes = mask_ids(image)
         ids = np.where(ids == self.ignore, np.uint8(IGNORE), ids)
         unknown = [int(value) for value in np.unique(ids) if self.classes < value < IGNORE]
         if unknown:
             listed = ", ".join(map(str, unknown[:5]))
-            raise UserError(f"holds unknown ids ({listed}); known are 0..{self.classes} and {self.ignore} (ignore)")
+            fix = f"give --ignore {unknown[0]}, if that marks pixels without a label" if len(unknown) == 1 else None
+            raise UserError(
+                f"holds unknown ids ({listed}); known are 0..{self.classes} and {self.ignore} (ignore)", fix
+            )
         write_mask(self.folder / f"{item.image_id}.png", ids)
         return None, notes
 

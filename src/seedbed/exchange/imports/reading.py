@@ -6,10 +6,10 @@ import io
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from seedbed.data.batches import image_size
 from seedbed.data.images import Size
@@ -67,13 +67,13 @@ class Reader:
         UserError when nothing was taken.
         """
         found = match(members(self.source, suffixes), self.ids, endings)
-        tally = Tally(self.source)
+        tally = Tally(self.source, "files are matched by name, <id>.<suffix>")
         given = given or {}
         items = [Item(image_id, files, given.get(image_id)) for image_id, files in found.of_image.items()]
         for outcomes in work_through(f"import {written.name}", _Work(self.voc, convert), items, self.jobs, _CHUNK):
             for outcome in tally.add(outcomes):
                 take(outcome)
-        tally.require_some(len(self.ids))
+        tally.require_sound(len(self.ids))
         return tally.imported(found.missed, found.extra, written)
 
 
@@ -91,13 +91,24 @@ class _Work:
         first = item.files[0]
         if len(item.files) > 1:
             reason = f"{len(item.files)} files stand for {item.image_id}, the first is {first.path}: keep one of them"
-            return Outcome(item.image_id, refused=tuple((str(file), reason) for file in item.files))
+            refused = tuple((str(file), reason) for file in item.files)
+            return Outcome(item.image_id, refused=refused, fix=_one_folder(item.files))
         try:
             size = image_size(self.voc.image_path(item.image_id))
             value, notes = self.convert(item, first.read(), size)
         except UserError as error:
-            return Outcome(item.image_id, refused=((str(first), error.message),))
+            return Outcome.of_error(item.image_id, str(first), error)
         return Outcome(item.image_id, value, notes)
+
+
+def _one_folder(files: Sequence[Member]) -> str | None:
+    """Return how to settle which of several files of an image is meant, where they lie in different folders."""
+    folders = sorted({str(PurePosixPath(file.path).parent) for file in files})
+    if len(folders) == 1:
+        return None
+    source = files[0].source
+    listed = " or ".join(str(source / folder) for folder in folders)
+    return f"give the one folder that holds what is meant: {listed}" + ("" if source.is_dir() else ", unpacked")
 
 
 def decode(content: bytes) -> Image.Image:
@@ -108,6 +119,8 @@ def decode(content: bytes) -> Image.Image:
             image = Image.open(io.BytesIO(content), formats=_FORMATS)
             image.load()
         return image
+    except UnidentifiedImageError:  # its message names an object in memory
+        raise UserError("is no PNG, JPEG or BMP image" if content else "is empty") from None
     except _DAMAGE as error:
         raise UserError(f"cannot be decoded ({error})") from None
 

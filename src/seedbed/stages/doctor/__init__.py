@@ -27,14 +27,15 @@ from seedbed.stages.doctor.content import (
     read_params,
 )
 from seedbed.stages.doctor.disk import probe_disk, probe_maps
-from seedbed.stages.doctor.line import Line, problem
+from seedbed.stages.doctor.line import Line, headline, problem
 from seedbed.stages.doctor.machine import probe_gpu, probe_machine
-from seedbed.stages.doctor.packages import probe_packages
+from seedbed.stages.doctor.packages import INSTALL, probe_packages
 from seedbed.stages.doctor.tracking import probe_mlflow
 from seedbed.stages.doctor.versioning import probe_dvc, probe_git, read_dvc
 from seedbed.stages.fetch import LIBRARY_VARIABLE
 
 Probe = Callable[[], list[Line]]
+_MEND = "mend what this line names, then seedbed doctor again"
 _COLOURS = {"ok": "green", "note": "yellow", "problem": "red"}
 
 
@@ -53,7 +54,7 @@ def doctor(root: Path, params_file: Path, as_json: bool) -> None:
     if problems:
         name, first = problems[0]
         more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
-        raise UserError(f"{name}: {first.what.splitlines()[0]}{more}", first.fix)
+        raise UserError(f"{name}: {headline(first.what)}{more}", first.fix)
 
 
 def examine(root: Path, params_file: Path) -> dict[str, list[Line]]:
@@ -89,9 +90,12 @@ def attempt(probe: Probe) -> list[Line]:
     try:
         return probe()
     except UserError as error:
-        return [problem(error.message, error.fix)]
-    except (OSError, ImportError) as error:  # unreadable files; packages that are broken
-        return [problem(f"{type(error).__name__}: {error}")]
+        return [problem(error.message, error.fix or _MEND)]
+    except OSError as error:
+        mend = f"ls -ld {error.filename}" if error.filename else _MEND
+        return [problem(f"{type(error).__name__}: {error}", mend)]
+    except ImportError as error:
+        return [problem(f"{type(error).__name__}: {error}", INSTALL)]
 
 
 def _places(root: Path) -> dict[str, Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from seedbed.data.voc import FETCH, VocData
@@ -25,7 +26,7 @@ def read_params(path: Path) -> tuple[Params | None, list[Line]]:
     try:
         return load_params(path), [ok(f"{path}: names and ranges are valid")]
     except UserError as error:
-        return None, [problem(error.message, error.fix)]
+        return None, [problem(error.message, error.fix or f"edit {path}")]
     except OSError as error:
         return None, [problem(f"{path} cannot be read ({error.strerror})", f"ls -ld {path}")]
 
@@ -61,7 +62,7 @@ def record_line(paths: Paths) -> Line:
         return note(f"{paths.data_record} {what}: a changed data/ would pass unseen", "seedbed data commit")
     if agreed.data != data_hash(paths.root):
         return problem(f"{paths.data_record} holds other data than were agreed to", RESTORE)
-    return ok(f"{paths.data_record} records {', '.join(agreed.sources) or 'data/'}")
+    return ok(f"{paths.data_record} records {listed(agreed.sources) or 'data/'}")
 
 
 def probe_lists(paths: Paths, params: Params) -> list[Line]:
@@ -72,28 +73,60 @@ def probe_lists(paths: Paths, params: Params) -> list[Line]:
     return [ok(f"{params.data.name}: {counts}, labels from {voc.label_source()}")]
 
 
+@dataclass(frozen=True)
+class _Input:
+    """A folder that a parameter names: what of, where, what brings it, and in which split every image must be in it."""
+
+    parameter: str
+    folder: Path
+    fix: str
+    splits: tuple[str, ...] = ()
+
+    def line(self, voc: VocData) -> Line | None:
+        """Return what is wrong with it. Raises UserError when lists of images, or a map store, cannot be read."""
+        if not self.folder.is_dir():
+            return problem(f"{self.parameter}: {self.folder} is not here", self.fix)
+        wanted = dict.fromkeys(image_id for split in self.splits for image_id in voc.ids(split))
+        there = _held(self.folder, self.fix) if wanted else frozenset()
+        missing = [image_id for image_id in wanted if image_id not in there]
+        if not missing:
+            return None
+        what = f"{len(missing)} of {len(wanted)} images are not in {self.folder}, the first is '{missing[0]}'"
+        return problem(f"{self.parameter}: {what}", f"{self.fix}, from a source that has them")
+
+
+def _held(folder: Path, fix: str) -> frozenset[str]:
+    """Return the ids that a map store has in its index, or else a folder as <id>.png."""
+    from seedbed.methods.imported import listing  # with all of torch
+    from seedbed.seeds.store import INDEX, MapStore
+
+    return frozenset(MapStore(folder, fix)) if (folder / INDEX).is_file() else listing(folder)
+
+
 def probe_inputs(paths: Paths, params: Params) -> list[Line]:
-    """Name the folders that the parameters read and that are not here: saliency sets, ready-made maps, imports."""
-    inputs = _inputs(paths, params)
-    return [problem(f"{what}: {folder} is not here", fix) for what, folder, fix in inputs if not folder.is_dir()]
+    """Name what the parameters read and is not here, or not whole: saliency sets, ready-made maps, imports."""
+    voc = VocData(paths.data, params.data)
+    return [line for one in _inputs(paths, params) if (line := one.line(voc)) is not None]
 
 
-def _inputs(paths: Paths, params: Params) -> Iterator[tuple[str, Path, str]]:
-    """Yield parameter, folder and mend of every folder that is read beside images, masks and lists."""
+def _inputs(paths: Paths, params: Params) -> Iterator[_Input]:
+    """Yield every folder that is read beside images, masks and lists."""
     saliency, data = params.saliency, params.data
     if saliency.source == "folder" and saliency.folder:
-        yield "saliency.folder", paths.data / saliency.folder, "seedbed import saliency, or set saliency.source: fpn"
+        fix = f"seedbed import saliency SOURCE --as {Path(saliency.folder).name}, or set saliency.source: fpn"
+        yield _Input("saliency.folder", paths.data / saliency.folder, fix, (data.train, data.val))
     elif data.saliency_train:
-        yield "data.saliency_train", paths.data / data.saliency_train, _BRING
+        yield _Input("data.saliency_train", paths.data / data.saliency_train, _BRING)
     for name in data.saliency_test:
-        yield "data.saliency_test", paths.data / name, _BRING
+        yield _Input("data.saliency_test", paths.data / name, _BRING)
     for name in params.methods:
         block = params.localiser[name]
         for kind in ("seeds", "pseudo"):
             given = block.options.get(kind)
             if _is_imported(name, block) and given is not None:
+                fix = f"seedbed import {kind} SOURCE --as {given}"
                 folder = paths.imported(kind, str(given))
-                yield f"localiser.{name}.options.{kind}", folder, f"seedbed import {kind} SOURCE --as {given}"
+                yield _Input(f"localiser.{name}.options.{kind}", folder, fix, (data.train,))
 
 
 def _is_imported(name: str, block: LocaliserParams) -> bool:

@@ -32,7 +32,7 @@ def probe_mlflow(paths: Paths) -> list[Line]:
         return [*lines, *absent_store(shown, len(records))]
     unanswered = knock(uri)
     if unanswered is not None:
-        return [*lines, problem(f"MLflow at {shown} does not answer: {unanswered}", _SERVER)]
+        return [*lines, _out_of_reach(f"MLflow at {shown} does not answer: {unanswered}")]
     return [*lines, *_compare(uri, shown, paths.root, records)]
 
 
@@ -43,7 +43,7 @@ def read_records(folder: Path) -> tuple[list[Record], list[Line]]:
         try:
             records.append(read_record(path))
         except UserError as error:
-            lines.append(problem(error.message, error.fix))
+            lines.append(problem(error.message, error.fix or f"rm {path}"))
     return records, lines
 
 
@@ -70,6 +70,11 @@ def knock(uri: str) -> str | None:
         return str(error)
 
 
+def _out_of_reach(what: str) -> Line:
+    """Judge a server that cannot be used: stages run without it, and their records wait."""
+    return note(f"{what}; runs are kept as records until it does", f"{_SERVER}; then {_SYNC}")
+
+
 def _compare(uri: str, shown: str, root: Path, records: list[Record]) -> list[Line]:
     """Say which `records` the store holds; imported here, so that a broken MLflow becomes a line like any other."""
     try:
@@ -91,9 +96,8 @@ def _compare(uri: str, shown: str, root: Path, records: list[Record]) -> list[Li
                 known = {run.data.tags.get(RUN_TAG) for run in runs}
                 absent += [record.name for record in here if record.id not in known]
     except STORE_ERRORS as error:
-        file = sqlite_file(uri)
-        mend = f"mv {file} {file}.broken && {_SYNC}" if file else _SERVER
-        return [problem(f"MLflow at {shown} cannot be used: {reason(error)}", mend)]
+        what, file = f"MLflow at {shown} cannot be used: {reason(error)}", sqlite_file(uri)
+        return [problem(what, f"mv {file} {file}.broken && {_SYNC}") if file else _out_of_reach(what)]
     if absent:
         return [ok(shown), note(f"{len(absent)} of {len(records)} runs are not there: {listed(absent)}", _SYNC)]
     return [ok(f"{shown}, with all {len(records)} runs whose records are here" if records else shown)]

@@ -11,6 +11,7 @@ from typing import Any
 
 from seedbed.stages.doctor.line import Line, listed, note, ok, problem
 from seedbed.stages.doctor.packages import INSTALL, installed_version
+from seedbed.tracking.uri import public_uri
 
 _TRACKED = ("data.dvc", "dvc.lock", "dvc.yaml", "params.yaml")
 """What ties artifacts to a commit."""
@@ -18,7 +19,7 @@ _TRACKED = ("data.dvc", "dvc.lock", "dvc.yaml", "params.yaml")
 
 @dataclass(frozen=True)
 class Dvc:
-    """What DVC's configuration says: folder of the cache, name of the default remote, URL of every remote."""
+    """What DVC's configuration says: folder of the cache, default remote, URL of every remote without credentials."""
 
     cache: Path
     default: str | None
@@ -69,7 +70,7 @@ def read_dvc(root: Path) -> Dvc | Line:
     try:
         with Repo(str(root)) as repo:
             config: dict[str, Any] = repo.config
-            remotes = {name: str(remote.get("url", "")) for name, remote in config["remote"].items()}
+            remotes = {name: public_uri(str(remote.get("url", "")), root) for name, remote in config["remote"].items()}
             return Dvc(Path(repo.cache.local.path), config["core"].get("remote"), remotes)
     except NotDvcRepoError:
         return problem("no DVC repository: there is no .dvc/", "dvc init")
