@@ -43,8 +43,8 @@ def use_data(sources: Sequence[Path], repo: Path) -> Use:
     for source in sources:
         unique.setdefault(source.resolve(), source.absolute())
     sources = list(unique.values())
+    files = _lay_together(sources, target)
     with disk_errors(target), changing(repo):
-        files = _lay_together(sources, target)
         _check_space(files, repo)
         replaced = _keep_old(target)
         for place, path in files.items():
