@@ -17,6 +17,7 @@ from seedbed.methods import Method
 from seedbed.nn.official import OFFICIAL
 from seedbed.seeds.store import MapStore
 from seedbed.stages.context import Context
+from seedbed.trees import counted
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ def export(
     facts = gather(context.paths, context.params, name, material, Known(uses_saliency, origins, meanings))
     _check_classes(facts["measured"]["per_class"], context, name)
     files = write_export(chosen, material, facts, out)
-    logger.info("wrote %d files to %s; README.md there says what they are", sum(files.values()), out)
+    logger.info("wrote %s to %s; README.md there says what they are", counted(sum(files.values()), "file"), out)
     if images == "none" and chosen.photographs:
         logger.info("photographs are not among them: put or link them into %s", out / chosen.photographs)
     for finding in facts["not_in_step"]:

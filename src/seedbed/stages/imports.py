@@ -20,6 +20,7 @@ from seedbed.exchange.sources import digest
 from seedbed.files import write_json
 from seedbed.intake.record import record_data
 from seedbed.stages.context import Context
+from seedbed.trees import counted
 
 logger = logging.getLogger(__name__)
 
@@ -149,7 +150,7 @@ def _say(done: _Done, missed: Sequence[str], without: Sequence[str]) -> None:
     if without:
         logger.info("none for %d validation images, which need none", len(without))
     if found.refused:
-        logger.info("refused: %d files", len(found.refused))
+        logger.info("refused: %s", counted(len(found.refused), "file"))
         for file, reason in found.refused[:_SHOWN]:
             logger.info("  %s: %s", file, reason)
     for note, count in found.notes.items():

@@ -114,7 +114,7 @@ def test_masks_and_cues_become_pseudo_labels(context, repo, ids, given, recorded
     (given / f"{ids[1]}.png").write_bytes(b"")
     imports.pseudo(context, given, "sgan", ignore=21)
     assert (np.array(Image.open(repo / "data" / "imported" / "pseudo" / "sgan" / f"{ids[0]}.png")) == 255).all()
-    assert "refused: 1 files" in said()
+    assert "refused: 1 file" in said()
     (given / "cues.pickle").write_bytes(pickle.dumps({"5_cues": np.zeros((3, 1), int)}))
     (given / "list.txt").write_text(f"{ids[0]} 5")
     imports.cues(context, given / "cues.pickle", given / "list.txt", "sec")
