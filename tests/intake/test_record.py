@@ -315,11 +315,14 @@ def test_clutter_is_neither_recorded_nor_a_difference(repo):
 
 
 def test_commands_exclude_each_other(repo, tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "a.txt").write_text("a")
     commands = (
         lambda: commit_data(repo),
         lambda: restore_data(repo),
         lambda: record_data(repo, "seeds theirs", repo / "data" / "imported"),
-        lambda: use_data([tmp_path / "photos"], repo),
+        lambda: use_data([photos], repo),
     )
     with changing(repo):
         for command in commands:
