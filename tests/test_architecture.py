@@ -18,7 +18,7 @@ ROWS = (
 )
 BELOW_STUDY = {"seeds", "crf", "evaluate", "tracking"}
 BELOW_REPORT = {"evaluate", "tracking"}
-BELOW_EXCHANGE = {"data", "engine", "seeds", "tracking"}
+BELOW_EXCHANGE = {"data", "seeds", "tracking"}
 INSIDE_THE_FIRST_ROW = {"files": {"errors"}, "params": {"errors", "validation"}, "trees": {"errors", "files"}}
 MODULES = sorted(SOURCE.rglob("*.py"))
 
